@@ -1,0 +1,1 @@
+"""marketlab: the market-data lab for notebooks."""

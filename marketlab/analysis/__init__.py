@@ -1,0 +1,1 @@
+"""Pure functions from a table to a table, the same on every engine."""

@@ -1,0 +1,1 @@
+"""Pure state machines that turn records into better records: order books that prove themselves, candles, continuity."""
