@@ -1,0 +1,86 @@
+# Every target sets itself up: all it needs is Python 3.11 or newer (PYTHON=...) and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINS := -c constraints.txt --build-constraint constraints.txt
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+CORE := market exchanges analysis
+SOURCES := marketlab tests benchmarks
+
+.PHONY: help demo test core-coverage coverage notebooks check style types layers benchmarks docs wheel-check constraints changelog clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+demo: $(RUNTIME) ## live prices from a local exchange, stored, read back, analysed; half a minute
+	$(BIN)/marketlab demo
+
+test: $(DEVELOPMENT) core-coverage ## the whole suite, notebooks included, after the coverage gate of the core
+	$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks $(PYTEST_ARGS)
+
+core-coverage: $(DEVELOPMENT) ## market, exchanges and analysis: every branch, by their own tests alone
+	@for part in $(CORE); do \
+	  echo "coverage of marketlab/$$part by tests/$$part"; \
+	  $(BIN)/python -m pytest -q tests/$$part --cov=marketlab.$$part --cov-branch --cov-fail-under=100 \
+	    --cov-report=term-missing:skip-covered || exit 1; \
+	done
+
+coverage: $(DEVELOPMENT) ## what the whole suite covers, as a report in htmlcov/
+	$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks --cov --cov-report=html --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+notebooks: $(DEVELOPMENT) ## run the notebooks; every output must be what is stored in them
+	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks $(PYTEST_ARGS)
+
+check: style types layers ## style, types and layers
+
+style: $(DEVELOPMENT)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(DEVELOPMENT)
+	$(BIN)/mypy
+
+layers: $(DEVELOPMENT)
+	$(BIN)/lint-imports --no-logo
+
+benchmarks: $(DEVELOPMENT) ## the timed promises; minutes, on a quiet machine
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+docs: $(DEVELOPMENT) ## the documentation as a site in build/docs/
+	$(BIN)/mkdocs build --quiet --strict
+
+wheel-check: $(DEVELOPMENT) ## build the wheel and try it in an empty environment, without extras
+	$(BIN)/python .ci/check_wheel.py
+
+constraints: ## newest versions of everything into constraints.txt, from an empty environment
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip --quiet install --upgrade pip
+	build/constraints/bin/python -m pip --quiet install '.[all]' --group dev 'hatchling>=1.27' editables
+	(echo '# Pinned versions of everything that the project, its tests and its tools install.'; \
+	 echo '# Made by "make constraints" on the oldest supported Python; never edited by hand.'; \
+	 build/constraints/bin/python -m pip freeze --all --exclude marketlab --exclude setuptools) > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/constraints
+
+changelog: $(DEVELOPMENT) ## gather changelog.d/ into CHANGELOG.md (VERSION=1.2.3)
+	$(BIN)/towncrier build --yes --version $(VERSION)
+
+clean: ## everything that can be made again, but not your data
+	rm -rf build dist htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "marketlab needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing marketlab into $(VENV) (once; a minute or two)"
+	$(PIP) install -c constraints.txt --upgrade pip
+	$(PIP) install $(PINS) --editable '.[all]'
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME)
+	@echo "installing what the tests and checks need into $(VENV)"
+	$(PIP) install $(PINS) --group dev
+	@touch $@
