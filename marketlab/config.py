@@ -1,0 +1,249 @@
+"""Settings, and where each of them came from.
+
+The first place that names a setting decides: the command line, the environment, `.env`, `marketlab.toml` (both in
+the folder where the program was started), then the default. In the environment and in `.env` a setting is called
+`MARKETLAB_` and its name; the names that are usual in the field (`INFLUXDB_TOKEN`, `BINANCE_SYMBOL`, ...) are
+understood too. In `marketlab.toml` it is called by its name alone. Secrets are never printed.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from marketlab.errors import UsageError
+
+__all__ = ["Setting", "Settings", "load_settings", "names_in_environment", "without_secrets"]
+
+COMMAND_LINE = "the command line"
+ENVIRONMENT = "the environment"
+DOTENV = ".env"
+TOML = "marketlab.toml"
+DEFAULT = "default"
+
+_HIDDEN = "********"
+
+
+def _split(value: object) -> object:
+    """Lists are written with commas or spaces where only text can be written."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _named(default: Any, name: str, *usual: str, **limits: Any) -> Any:
+    """A field with its name in the environment, then the names that are usual in the field."""
+    return Field(default, validation_alias=AliasChoices(f"MARKETLAB_{name}", *usual), **limits)
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting as it may be shown: secrets are covered."""
+
+    name: str
+    value: Any
+    source: str
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, validated. Made by `load_settings`, which knows where to look."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MARKETLAB_", populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    exchange: str = _named("binance", "EXCHANGE")
+    symbols: Names = _named((), "SYMBOLS", "SYMBOLS", "BINANCE_SYMBOL")
+    channels: Names = _named(("trade", "quote", "book", "kline"), "CHANNELS", "STREAMS")
+    interval: str = _named("1m", "INTERVAL", "BINANCE_INTERVAL")
+    """The interval that the channel name `kline` alone stands for."""
+    ws_url: str | None = _named(None, "WS_URL")
+    rest_url: str | None = _named(None, "REST_URL")
+    time_unit: Literal["microsecond", "millisecond"] = _named("microsecond", "TIME_UNIT")
+    """What the exchange is asked for; both are understood."""
+    proxy: str | None = _named(None, "PROXY")
+
+    store: str = _named("delta://marketdata", "STORE")
+    flush_rows: int | None = _named(None, "FLUSH_ROWS", "FLUSH_BATCH_SIZE", ge=1)
+    flush_ms: int | None = _named(None, "FLUSH_MS", "FLUSH_INTERVAL_MS", ge=1)
+    """Rows and age at which a batch is written; without them, as the store prefers."""
+    spool: Path | None = _named(None, "SPOOL")
+    """Where records wait for the store; without it, beside a local store."""
+    spool_limit_mb: int | None = _named(None, "SPOOL_LIMIT_MB", ge=1)
+    snapshot_seconds: float = _named(60.0, "SNAPSHOT_SECONDS", gt=0)
+    snapshot_depth: int = _named(20, "SNAPSHOT_DEPTH", ge=1)
+    log_level: Literal["debug", "info", "warning", "error"] = _named("info", "LOG_LEVEL")
+
+    api_host: str = _named("127.0.0.1", "API_HOST", "API_HOST")
+    api_port: int = _named(8000, "API_PORT", "API_PORT", ge=0, le=65535)
+
+    influxdb_host: str | None = _named(None, "INFLUXDB_HOST", "INFLUXDB_HOST")
+    influxdb_token: SecretStr | None = _named(None, "INFLUXDB_TOKEN", "INFLUXDB_TOKEN")
+    influxdb_database: str | None = _named(None, "INFLUXDB_DATABASE", "INFLUXDB_DATABASE")
+    influxdb_org: str | None = _named(None, "INFLUXDB_ORG", "INFLUXDB_ORG")
+
+    postgres_host: str | None = _named(None, "POSTGRES_HOST", "POSTGRES_HOST")
+    postgres_port: int = _named(5432, "POSTGRES_PORT", "POSTGRES_PORT", ge=1, le=65535)
+    postgres_user: str | None = _named(None, "POSTGRES_USER", "POSTGRES_USER")
+    postgres_password: SecretStr | None = _named(None, "POSTGRES_PASSWORD", "POSTGRES_PASSWORD")
+    postgres_db: str | None = _named(None, "POSTGRES_DB", "POSTGRES_DB", "POSTGRES_DATABASE")
+
+    redis_host: str | None = _named(None, "REDIS_HOST", "REDIS_HOST")
+    redis_port: int = _named(6379, "REDIS_PORT", "REDIS_PORT", ge=1, le=65535)
+    redis_password: SecretStr | None = _named(None, "REDIS_PASSWORD", "REDIS_PASSWORD")
+    redis_db: int = _named(0, "REDIS_DB", "REDIS_DB", ge=0)
+
+    _sources: dict[str, str] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `load_settings` asks the sources one by one, to remember who said what."""
+        return (init_settings,)
+
+    @property
+    def subscribed(self) -> tuple[str, ...]:
+        """The channels with their intervals: `kline` alone stands for the interval that is set."""
+        return tuple(f"kline_{self.interval}" if name == "kline" else name for name in self.channels)
+
+    def source(self, name: str) -> str:
+        """Where a setting came from, in words."""
+        return self._sources.get(name, DEFAULT)
+
+    def shown(self) -> Iterator[Setting]:
+        """Every setting by name, secrets covered, with where it came from."""
+        for name in type(self).model_fields:
+            yield Setting(name, _shown(getattr(self, name)), self.source(name))
+
+
+def load_settings(
+    *, folder: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any
+) -> Settings:
+    """The settings that hold here and now.
+
+    Args:
+        folder: where `.env` and `marketlab.toml` are looked for; the current folder if not given.
+        environ: stands for the environment, if given.
+        overrides: settings by name, which win; None stands for "not given".
+
+    Raises:
+        UsageError: a value does not fit, or a file is unreadable or names an unknown setting; the message names
+            the setting and where it came from.
+    """
+    folder = Path() if folder is None else folder
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    for source, found in (
+        (TOML, _from_toml(folder / TOML)),
+        (DOTENV, _from_dotenv(folder / DOTENV)),
+        (ENVIRONMENT, _from_environment(environ)),
+        (COMMAND_LINE, _checked(given, "load_settings()")),
+    ):
+        values |= found
+        sources |= dict.fromkeys(found, source)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, sources)) from None
+    settings._sources.update(sources)
+    return settings
+
+
+def names_in_environment() -> dict[str, list[str]]:
+    """Every setting, and what it may be called in the environment and in `.env`, the first name winning."""
+    return {name: _aliases(field) for name, field in Settings.model_fields.items()}
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user, password and query, fit to be shown."""
+    return re.sub(r"(://)[^/?#]*@", r"\1", url).partition("?")[0]
+
+
+def _from_environment(environ: Mapping[str, str] | None) -> dict[str, Any]:
+    source = EnvSettingsSource(Settings)
+    if environ is not None:
+        source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    return _by_field(source())
+
+
+def _from_dotenv(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return _by_field(DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8")())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is unreadable: {_reason(error)}.") from None
+
+
+def _from_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is unreadable: {_reason(error)}.") from None
+    return _checked(found, str(path))
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _checked(found: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for name in found:
+        if name not in Settings.model_fields:
+            nearest = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.5)
+            hint = f" Did you mean {nearest[0]}?" if nearest else ""
+            raise UsageError(f"{where} names an unknown setting {name!r}.{hint}")
+    return dict(found)
+
+
+def _by_field(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a source of pydantic-settings found, which may be called by field or by any alias."""
+    fields = {alias: name for name, field in Settings.model_fields.items() for alias in (name, *_aliases(field))}
+    return {fields[name]: value for name, value in found.items() if name in fields}
+
+
+def _aliases(field: FieldInfo) -> list[str]:
+    choices = field.validation_alias
+    return [str(choice) for choice in choices.choices] if isinstance(choices, AliasChoices) else []
+
+
+def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
+    fault = error.errors(include_url=False, include_context=False)[0]
+    name = next(iter(_by_field({str(fault["loc"][0]): None})))
+    secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+    value = "" if secret else f" is {fault['input']!r}"
+    reason = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"The setting {name} from {sources.get(name, DEFAULT)}{value}: {reason}."
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return _HIDDEN
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, str) and "://" in value:
+        return without_secrets(value)
+    return list(value) if isinstance(value, tuple) else value
