@@ -6,6 +6,7 @@ Promises of every store: `write` is idempotent by key; of two rows with one key 
 
 from collections.abc import Iterator
 from datetime import date, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeAlias
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batching", "Commit", "Coverage", "Moment", "Store"]
 
-Moment: TypeAlias = "str | int | date | datetime"
+Moment: TypeAlias = str | int | date | datetime
 """A point in time: text without a zone is UTC, an integer is microseconds since 1970 UTC."""
 
 
@@ -53,6 +54,8 @@ class Store(Protocol):
     url: str
     """Where the store is, without secrets."""
     batching: Batching
+    spool: Path | None
+    """Where a writer keeps what this store does not have yet, and where `read` looks for it; None: nowhere."""
 
     def write(self, name: str, table: "pl.DataFrame", commit: Commit | None = None) -> int:
         """Store a table; returns how many rows are new or better than what was there.

@@ -1,0 +1,205 @@
+"""What a read asks for: parsed and checked once, the same for every store.
+
+A selection is turned into an expression that a store pushes down as far as it can; `finish` then brings what came
+back into the promised form: unique by key, in order, closed klines only unless asked otherwise, the wanted columns.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
+from typing import Self
+
+import msgspec
+import polars as pl
+
+from marketlab import tables
+from marketlab.errors import UnknownExchange, UnknownSymbol, UsageError, WriteRejected
+from marketlab.instruments import canonical
+from marketlab.stores.contract import Coverage, Moment
+
+__all__ = ["Selection", "accepted", "cover", "instant", "pieces"]
+
+
+def instant(moment: Moment | None) -> datetime | None:
+    """A moment as a time in UTC; text and times without a zone are UTC, integers are microseconds.
+
+    Raises:
+        UsageError: the text is not an ISO 8601 date or time.
+    """
+    if moment is None:
+        return None
+    if isinstance(moment, str):
+        moment = _parsed(moment)
+    if isinstance(moment, int):
+        # Exact in integers: fromtimestamp would go through a float.
+        return datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
+    if not isinstance(moment, datetime):
+        return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _parsed(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"{text!r} is not a time; write it like 2024-08-09 or 2024-08-09T12:30:00Z.") from None
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """A checked question to a table. `symbol` is canonical; the times are UTC, start inclusive and end exclusive."""
+
+    table: tables.TableSpec
+    exchange: str | None = None
+    symbol: str | None = None
+    interval: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    columns: tuple[str, ...] = ()
+    include_open: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        columns: list[str] | None = None,
+        include_open: bool = False,
+    ) -> Self:
+        """What people pass to `read`, checked.
+
+        Raises:
+            UsageError: no such table or column, not a symbol, not a time, or an interval for a table without.
+        """
+        table = tables.spec(name)
+        unknown = [column for column in columns or () if column not in table.schema]
+        if unknown:
+            raise UsageError(f"{name} has no column {', '.join(unknown)}. Columns: {', '.join(table.schema)}.")
+        if interval is not None and "interval" not in table.schema:
+            raise UsageError(f"{name} has no intervals; leave interval out.")
+        return cls(
+            table,
+            exchange,
+            canonical(symbol) if symbol is not None else None,
+            interval,
+            instant(start),
+            instant(end),
+            tuple(columns or ()),
+            include_open,
+        )
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that `finish` has to see."""
+        if not self.columns:
+            return list(self.table.schema)
+        extra = {"klines": ("closed", "trade_count"), "gaps": ("healed_at",)}.get(self.table.name, ())
+        wanted = {*self.columns, *self.table.key, self.table.time, *extra}
+        return [column for column in self.table.schema if column in wanted]
+
+    @property
+    def expression(self) -> pl.Expr | None:
+        """The rows that may belong to the answer, as a filter; None selects all."""
+        parts = [
+            pl.col(column) == value
+            for column, value in (("exchange", self.exchange), ("symbol", self.symbol), ("interval", self.interval))
+            if value is not None
+        ]
+        if self.start is not None:
+            parts.append(pl.col(self.table.time) >= pl.lit(self.start, tables.TIME))
+        if self.end is not None:
+            parts.append(pl.col(self.table.time) < pl.lit(self.end, tables.TIME))
+        return reduce(and_, parts) if parts else None
+
+    def of_table(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The rows and columns of a whole table that `finish` has to see."""
+        rows = table if self.expression is None else table.filter(self.expression)
+        return rows.select(self.needed)
+
+    def within(self, start: datetime, end: datetime) -> Self:
+        """The same question for a part of the time."""
+        return msgspec.structs.replace(self, start=start, end=end)
+
+    def finish(self, table: pl.DataFrame, *, is_unique: bool = False) -> pl.DataFrame:
+        """The promised form of the rows that a store found; `is_unique` says that no key is there twice."""
+        name = self.table.name
+        rows = table if is_unique else tables.unique(name, table)
+        if "closed" in rows.columns and name == "klines" and not self.include_open:
+            rows = rows.filter(pl.col("closed"))
+        rows = tables.in_order(name, rows)
+        return rows.select(self.columns) if self.columns else rows
+
+    def require_known(self, known: Iterable[tuple[str, str]], store: str) -> None:
+        """That a store which holds anything at all has seen the exchange and symbol asked for.
+
+        Raises:
+            UnknownExchange: it has not seen the exchange.
+            UnknownSymbol: it has not seen the symbol; the error names the nearest ones.
+        """
+        pairs = set(known)
+        if not pairs:
+            return
+        if self.exchange is not None:
+            exchanges = {exchange for exchange, _ in pairs}
+            if self.exchange not in exchanges:
+                raise UnknownExchange(self.exchange, exchanges)
+            pairs = {pair for pair in pairs if pair[0] == self.exchange}
+        symbols = sorted({symbol for _, symbol in pairs})
+        if self.symbol is not None and self.symbol not in symbols:
+            raise UnknownSymbol(self.symbol, self.exchange or store, symbols)
+
+
+def accepted(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """The table as it may be stored: of the promised schema, unique by key and in order.
+
+    Raises:
+        WriteRejected: it does not fit; `rows` are the offending ones (empty: the table as a whole).
+    """
+    schema = tables.spec(name)
+    if dict(table.schema) == dict(schema.schema):
+        nulls = [pl.col(column).is_null() for column in schema.schema if column not in schema.nullable]
+        empty = [pl.col(column) == "" for column in ("exchange", "symbol")]
+        wrong = table.select(pl.any_horizontal([*nulls, *empty]).fill_null(True).arg_true()).to_series().to_list()
+        if wrong:
+            raise WriteRejected(f"{len(wrong)} rows of {name} lack a value that every row must have.", rows=wrong)
+    try:
+        tables.check(name, table)
+    except UsageError as error:
+        raise WriteRejected(str(error)) from None
+    return tables.in_order(name, tables.unique(name, table))
+
+
+def cover(name: str, rows: pl.LazyFrame) -> list[Coverage]:
+    """Coverage of rows that are unique by key, open klines left out."""
+    table = tables.spec(name)
+    by = ["exchange", "symbol", *(["interval"] if "interval" in table.schema else [])]
+    if name == "klines":
+        rows = rows.filter(pl.col("closed"))
+    times = pl.col(table.time).cast(pl.Int64)
+    found = rows.group_by(by).agg(pl.len().alias("rows"), times.min().alias("first"), times.max().alias("last"))
+    return [
+        Coverage(row["exchange"], row["symbol"], row.get("interval"), row["rows"], row["first"], row["last"])
+        for row in found.collect().sort(by).to_dicts()
+    ]
+
+
+def pieces(tables_in_order: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The same rows in tables of `rows` rows; the last may be shorter."""
+    kept: list[pl.DataFrame] = []
+    height = 0
+    for table in tables_in_order:
+        kept.append(table)
+        height += table.height
+        if height < rows:
+            continue
+        whole = pl.concat(kept)
+        cut = height - height % rows
+        yield from whole.slice(0, cut).iter_slices(rows)
+        kept, height = [whole.slice(cut)], height - cut
+    if height:
+        yield pl.concat(kept)

@@ -1,0 +1,273 @@
+"""The behaviour that every store promises, run for every store that exists."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from marketlab import tables
+from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol, UsageError, WriteRejected
+from marketlab.stores.contract import Commit, Coverage, Store
+
+Row = Any
+
+
+def put(store: Store, *records: Row, commit: Commit | None = None) -> int:
+    found = tables.to_tables(records)
+    return sum(store.write(name, table, commit) for name, table in found.items())
+
+
+def ids(table: pl.DataFrame, column: str = "trade_id") -> list[str]:
+    return table.get_column(column).to_list()
+
+
+def test_nothing_stored_is_an_empty_table_with_the_schema(store: Store) -> None:
+    for name in tables.TABLES:
+        found = store.read(name, symbol="BTCUSDT")
+        assert found.is_empty()
+        assert dict(found.schema) == dict(tables.spec(name).schema)
+    assert store.read("trades", columns=["price"]).columns == ["price"]
+    assert list(store.batches("trades")) == []
+    assert store.coverage("trades") == []
+    assert store.scan("trades").collect().is_empty()
+    assert store.delete("trades") == 0
+
+
+def test_every_table_comes_back_as_it_was(store: Store, rows: Any) -> None:
+    records = [rows.trade(1), rows.quote(1), rows.kline(1), rows.snapshot(1), rows.gap(1)]
+    assert put(store, *records) == 5
+    for name, table in tables.to_tables(records).items():
+        assert store.read(name).equals(table)
+        assert dict(store.read(name).schema) == dict(tables.spec(name).schema)
+
+
+def test_rows_come_in_the_order_of_time_then_id_as_a_number(store: Store, rows: Any) -> None:
+    at = rows.midnight
+    put(store, rows.trade(10, at=at), rows.trade(9, at=at), rows.trade(100, at=at))
+    put(store, rows.trade(200, at=at - 1), rows.trade(99, at=at))
+    assert ids(store.read("trades")) == ["200", "9", "10", "99", "100"]
+
+
+def test_the_same_again_changes_nothing(store: Store, rows: Any) -> None:
+    records = [*rows.trades(range(50)), rows.quote(1), rows.kline(1), rows.snapshot(1), rows.gap(1)]
+    put(store, *records)
+    before = {name: store.read(name) for name in tables.TABLES}
+    assert put(store, *records) == 0
+    assert all(store.read(name).equals(table) for name, table in before.items())
+
+
+def test_a_key_twice_in_one_batch_is_one_row(store: Store, rows: Any) -> None:
+    assert put(store, rows.trade(1, price=1.0), rows.trade(1, price=2.0)) == 1
+    assert store.read("trades").get_column("price").to_list() == [1.0]
+
+
+def test_the_first_row_of_a_key_stays(store: Store, rows: Any) -> None:
+    put(store, rows.trade(1, price=1.0))
+    assert put(store, rows.trade(1, price=2.0), rows.trade(2, price=3.0)) == 1
+    assert store.read("trades").get_column("price").to_list() == [1.0, 3.0]
+
+
+def test_a_quote_that_came_again_at_another_time_is_found(store: Store, rows: Any) -> None:
+    put(store, *(rows.quote(number) for number in range(20)))
+    later = rows.midnight + 86_400_000_000
+    assert put(store, *(rows.quote(number, received=later + number) for number in range(20))) == 0
+    assert store.read("quotes").height == 20
+
+
+def test_a_trade_told_in_milliseconds_is_the_one_told_in_microseconds(store: Store, rows: Any) -> None:
+    at = rows.midnight
+    put(store, rows.trade(1, at=at + 123_456))
+    assert put(store, rows.trade(1, at=at + 123_000)) == 0
+    assert store.read("trades").height == 1
+
+
+def test_a_closed_kline_beats_an_open_one_and_more_trades_beat_fewer(store: Store, rows: Any) -> None:
+    put(store, rows.kline(1, closed=False, count=5, close=1.0), rows.kline(2, closed=False))
+    assert store.read("klines").is_empty()
+    assert store.read("klines", include_open=True).height == 2
+    assert put(store, rows.kline(1, closed=False, count=4, close=9.0)) == 0
+    assert put(store, rows.kline(1, closed=False, count=6, close=2.0)) == 1
+    assert put(store, rows.kline(1, closed=True, count=3, close=3.0)) == 1
+    assert put(store, rows.kline(1, closed=False, count=99, close=9.0)) == 0
+    assert put(store, rows.kline(1, closed=True, count=3, close=9.0), rows.kline(3)) == 1
+    assert store.read("klines").get_column("close").to_list() == [3.0, 4.0]
+
+
+def test_a_healed_gap_beats_an_open_one(store: Store, rows: Any) -> None:
+    put(store, rows.gap(1), rows.gap(2))
+    assert put(store, rows.gap(1, healed=True)) == 1
+    assert put(store, rows.gap(1)) == 0
+    assert put(store, rows.gap(1, healed=True)) == 0
+    assert store.read("gaps").get_column("healed_from").to_list() == ["rest", None]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2024-08-09T00:00:00.010", "2024-08-09T00:00:00.020"),
+        ("2024-08-09 00:00:00.010Z", "2024-08-09T02:00:00.020+02:00"),
+        (1_723_161_600_010_000, 1_723_161_600_020_000),
+        (datetime(2024, 8, 9, 0, 0, 0, 10_000, UTC), datetime(2024, 8, 9, 0, 0, 0, 20_000, UTC).replace(tzinfo=None)),
+    ],
+)
+def test_start_is_inclusive_and_end_exclusive_in_any_spelling(store: Store, rows: Any, start: Any, end: Any) -> None:
+    put(store, *rows.trades(range(50)))
+    found = store.read("trades", symbol="BTCUSDT", start=start, end=end)
+    assert ids(found) == [str(number) for number in range(10, 20)]
+
+
+def test_the_last_microsecond_of_a_batch_is_found(store: Store, rows: Any) -> None:
+    at = rows.midnight + 123_456
+    put(store, rows.trade(1, at=at - 5_000), rows.trade(2, at=at))
+    assert ids(store.read("trades", start=at)) == ["2"]
+    assert ids(store.read("trades", start=at - 56, end=at + 1)) == ["2"]
+    assert ids(store.read("trades", end=at)) == ["1"]
+
+
+def test_symbols_in_any_spelling_and_by_exchange(store: Store, rows: Any) -> None:
+    put(store, *rows.trades(range(3)), *rows.trades(range(5), "ETHUSDT"))
+    assert store.read("trades", symbol="btc/usdt").height == 3
+    assert store.read("trades", symbol="ETH-USDT", exchange="binance").height == 5
+    assert store.read("trades").height == 8
+    assert store.read("quotes", symbol="ETHUSDT").is_empty()
+
+
+def test_a_symbol_beyond_ascii(store: Store, rows: Any) -> None:
+    put(store, rows.trade(1, "币安人生USDT"), rows.trade(1))
+    put(store, rows.trade(1, "币安人生USDT"), rows.trade(2, "币安人生USDT"))
+    assert ids(store.read("trades", symbol="币安人生usdt")) == ["1", "2"]
+
+
+def test_an_unknown_symbol_or_exchange_names_the_nearest(store: Store, rows: Any) -> None:
+    put(store, rows.trade(1))
+    with pytest.raises(UnknownSymbol, match="BTCUSDT"):
+        store.read("trades", symbol="BTCUSD")
+    with pytest.raises(UnknownSymbol, match="BTCUSDT"):
+        list(store.batches("klines", symbol="BTCUSD"))
+    with pytest.raises(UnknownExchange, match="binance"):
+        store.read("trades", exchange="binanse")
+
+
+def test_a_wrong_question_is_a_usage_error(store: Store) -> None:
+    with pytest.raises(UsageError, match="trades"):
+        store.read("trade")
+    with pytest.raises(UsageError, match="trade_id"):
+        store.read("trades", columns=["id"])
+    with pytest.raises(UsageError, match="interval"):
+        store.read("trades", interval="1m")
+    with pytest.raises(UsageError, match="yesterday"):
+        store.read("trades", start="yesterday")
+    with pytest.raises(UsageError, match="symbol"):
+        store.read("trades", symbol="!")
+
+
+def test_columns_come_as_asked(store: Store, rows: Any) -> None:
+    put(store, *rows.trades(range(3)), rows.kline(1), rows.gap(1, healed=True))
+    found = store.read("trades", columns=["price", "time"])
+    assert found.columns == ["price", "time"]
+    assert found.height == 3
+    assert store.read("klines", columns=["close"]).to_dicts() == [{"close": 4.0}]
+    assert store.read("gaps", columns=["reason"]).to_dicts() == [{"reason": "hole"}]
+
+
+def test_batches_are_the_read_in_pieces(store: Store, rows: Any) -> None:
+    for start in (400, 0, 200):
+        put(store, *rows.trades(range(start, start + 200)), *rows.trades(range(start, start + 50), "ETHUSDT"))
+    for question in ({}, {"symbol": "BTCUSDT"}, {"start": rows.midnight + 100_000, "end": rows.midnight + 450_000}):
+        parts = list(store.batches("trades", rows=64, **question))
+        assert all(part.height == 64 for part in parts[:-1])
+        assert pl.concat(parts).equals(store.read("trades", **question))
+    one = list(store.batches("trades", columns=["price"]))
+    assert [part.columns for part in one] == [["price"]]
+
+
+def test_scan_is_the_whole_table_lazily(store: Store, rows: Any) -> None:
+    put(store, rows.kline(1), rows.kline(2, closed=False))
+    found = store.scan("klines").filter(pl.col("symbol") == "BTCUSDT").collect()
+    assert tables.in_order("klines", found).equals(store.read("klines", include_open=True))
+
+
+def test_coverage_says_what_is_there(store: Store, rows: Any) -> None:
+    put(store, *rows.trades(range(10)), rows.trade(5, "ETHUSDT"), rows.kline(1), rows.kline(2, closed=False))
+    first, last = rows.midnight, rows.midnight + 9_000
+    assert store.coverage("trades")[0] == Coverage("binance", "BTCUSDT", None, 10, first, last)
+    assert [found.symbol for found in store.coverage("trades")] == ["BTCUSDT", "ETHUSDT"]
+    assert [found.rows for found in store.coverage("trades", symbol="eth/usdt")] == [1]
+    assert [(found.interval, found.rows) for found in store.coverage("klines")] == [("1m", 1)]
+
+
+def test_delete_removes_a_part(store: Store, rows: Any) -> None:
+    put(store, *rows.trades(range(10)), *rows.trades(range(10), "ETHUSDT"))
+    assert store.delete("trades", symbol="BTCUSDT", start=rows.midnight + 2_000, end=rows.midnight + 5_000) == 3
+    assert ids(store.read("trades", symbol="BTCUSDT")) == ["0", "1", "5", "6", "7", "8", "9"]
+    assert store.read("trades", symbol="ETHUSDT").height == 10
+    assert store.delete("trades", symbol="ETHUSDT", exchange="binance") == 10
+    assert store.delete("trades") == 7
+    assert put(store, *rows.trades(range(10))) == 10
+
+
+def test_rows_without_a_needed_value_are_refused_by_position(store: Store, rows: Any) -> None:
+    table = tables.to_table("trades", rows.trades(range(3)))
+    holes = table.with_columns(pl.when(pl.col("trade_id") == "1").then(None).otherwise(pl.col("price")).alias("price"))
+    with pytest.raises(WriteRejected, match="lack a value") as caught:
+        store.write("trades", holes)
+    assert caught.value.rows == (1,)
+    nameless = table.with_columns(
+        pl.when(pl.col("trade_id") == "2").then(pl.lit("")).otherwise("symbol").alias("symbol")
+    )
+    with pytest.raises(WriteRejected) as caught:
+        store.write("trades", nameless)
+    assert caught.value.rows == (2,)
+    assert store.read("trades").is_empty()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (pl.col("price").cast(pl.String), "price is String"),
+        (pl.col("price").cast(pl.Float32), "price is Float32"),
+        (pl.col("time").dt.replace_time_zone(None), "time is"),
+        (pl.lit(1).alias("extra"), "unknown column extra"),
+        (pl.col("symbol").cast(pl.Categorical), "symbol is"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_never_cast(store: Store, rows: Any, change: pl.Expr, words: str) -> None:
+    put(store, rows.trade(0))
+    table = tables.to_table("trades", rows.trades(range(1, 3)))
+    with pytest.raises(WriteRejected, match=words):
+        store.write("trades", table.with_columns(change))
+    with pytest.raises(WriteRejected, match="no column size"):
+        store.write("trades", table.drop("size"))
+    assert ids(store.read("trades")) == ["0"]
+
+
+def test_an_empty_table_changes_nothing(store: Store) -> None:
+    assert store.write("trades", tables.empty("trades")) == 0
+    assert store.read("trades").is_empty()
+
+
+def test_a_named_batch_may_be_handed_over_again(store: Store, rows: Any) -> None:
+    commit = Commit("writer", 1)
+    assert put(store, *rows.trades(range(5)), rows.kline(1), commit=commit) == 6
+    assert put(store, *rows.trades(range(5)), rows.kline(1), commit=commit) == 0
+    assert put(store, *rows.trades(range(5, 8)), commit=Commit("writer", 2)) == 3
+    assert put(store, *rows.trades(range(8, 9)), commit=Commit("other", 1)) == 1
+    assert store.read("trades").height == 9
+
+
+def test_closing_twice_is_closing_once_and_then_nothing_answers(open_again: Callable[[], Store], rows: Any) -> None:
+    store = open_again()
+    put(store, rows.trade(1))
+    store.close()
+    store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.read("trades")
+    with pytest.raises(StoreUnavailable, match="closed"):
+        put(store, rows.trade(1))
+
+
+def test_a_store_says_who_it_is(store: Store) -> None:
+    assert store.url.startswith(f"{store.scheme}://")
+    assert store.batching.rows > 0
