@@ -1,1 +1,79 @@
-"""marketlab: the market-data lab for notebooks."""
+"""marketlab: the market-data lab for notebooks.
+
+Verified streams, history that loses nothing, and the same data back in the notebook, live, in charts and in tests.
+A public name is imported when it is first used, so that `import marketlab` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marketlab.errors import (
+        ConnectionLost,
+        ExchangeError,
+        MarketlabError,
+        MissingDependency,
+        RateLimited,
+        Rejected,
+        StoreError,
+        StoreUnavailable,
+        TapeError,
+        UnknownExchange,
+        UnknownSymbol,
+        UnreadableFrame,
+        Unsupported,
+        UsageError,
+        WriteRejected,
+    )
+    from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Gap, Kline, Quote, Ticker, Trade
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AggTrade",
+    "BookSnapshot",
+    "BookUpdate",
+    "ConnectionLost",
+    "ExchangeError",
+    "Gap",
+    "Kline",
+    "MarketlabError",
+    "MissingDependency",
+    "Quote",
+    "RateLimited",
+    "Rejected",
+    "StoreError",
+    "StoreUnavailable",
+    "TapeError",
+    "Ticker",
+    "Trade",
+    "UnknownExchange",
+    "UnknownSymbol",
+    "UnreadableFrame",
+    "Unsupported",
+    "UsageError",
+    "WriteRejected",
+    "__version__",
+]
+
+_PLACES = {
+    "marketlab.errors": (
+        "ConnectionLost ExchangeError MarketlabError MissingDependency RateLimited Rejected StoreError StoreUnavailable "
+        "TapeError UnknownExchange UnknownSymbol UnreadableFrame Unsupported UsageError WriteRejected"
+    ),
+    "marketlab.records": "AggTrade BookSnapshot BookUpdate Gap Kline Quote Ticker Trade",
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACE_OF.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(place), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,42 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["note", "print_json", "print_table"]
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line."""
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def print_table(table: "pl.DataFrame") -> None:
+    """Every row and column; numbers in full, times in UTC."""
+    import polars as pl
+
+    width = shutil.get_terminal_size((160, 24)).columns
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=max(width, 80),
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_formatting="UTF8_BORDERS_ONLY",
+        tbl_cell_numeric_alignment="RIGHT",
+        fmt_float="full",
+        fmt_str_lengths=60,
+        fmt_table_cell_list_len=3,
+    ):
+        print(table)
+
+
+def note(text: str) -> None:
+    """Something for people, out of the way of the result."""
+    print(text, file=sys.stderr, flush=True)
