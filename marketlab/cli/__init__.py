@@ -17,7 +17,7 @@ import typer
 
 from marketlab.errors import MarketlabError, MissingDependency, UsageError
 
-__all__ = ["COMMANDS", "FAILED_OUTSIDE", "USAGE", "main", "program"]
+__all__ = ["COMMANDS", "FAILED_OUTSIDE", "USAGE", "exit_code", "main", "program"]
 
 USAGE = 2
 FAILED_OUTSIDE = 3
@@ -122,6 +122,11 @@ def _verbatim(examples: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+def exit_code(error: MarketlabError) -> int:
+    """2 for the caller's mistake, 3 for something outside that failed."""
+    return USAGE if isinstance(error, UsageError) else FAILED_OUTSIDE
+
+
 def _end(error: MarketlabError) -> None:
     print(error, file=sys.stderr)
-    sys.exit(USAGE if isinstance(error, UsageError) else FAILED_OUTSIDE)
+    sys.exit(exit_code(error))

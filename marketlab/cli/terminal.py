@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["note", "print_json", "print_table"]
+__all__ = ["counting", "note", "print_json", "print_table"]
 
 
 def print_json(value: Any) -> None:
@@ -40,3 +42,26 @@ def print_table(table: "pl.DataFrame") -> None:
 def note(text: str) -> None:
     """Something for people, out of the way of the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def counting(what: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """A running count with its rate, on standard error, where that is a terminal; call it with each increase."""
+    if not sys.stderr.isatty():
+        yield lambda more: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}  {task.completed:,.0f} " + unit + "  {task.fields[rate]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None, rate="")
+
+        def advance(more: int) -> None:
+            speed = progress.tasks[0].speed
+            progress.update(task, advance=more, rate=f"{speed:,.0f} {unit}/s" if speed else "")
+
+        yield advance
