@@ -86,7 +86,8 @@ def program(chosen: str = "") -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_options)
+    # An option here would make typer load pydantic before every command, 0.1 s that --help need not take.
+    app.callback()(_no_options if chosen else _options)
     for name, purpose in COMMANDS.items():
         if name == chosen:
             module = import_module(f"marketlab.cli.{name}")
@@ -110,6 +111,10 @@ def _options(
     ] = False,
 ) -> None:
     """The market-data lab: verified streams, history that loses nothing, and the same data back."""
+
+
+def _no_options() -> None:
+    pass
 
 
 def _not_chosen() -> None:

@@ -26,6 +26,8 @@ marketlab query trades BTCUSDT --csv > trades.csv
 """
 
 _SHOWN = 20
+# What a table leaves out unless it is named: a screen is narrow.
+_RARELY_READ = ("close_time", "closed", "received", "taker_buy_volume", "taker_buy_quote_volume")
 
 
 def query(
@@ -53,7 +55,7 @@ def query(
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="For machines: CSV on standard output.")] = False,
 ) -> None:
-    """Show rows of a store, oldest first.
+    """Show rows of a store, oldest first. As a table, columns that are rarely read show up when they are named.
 
     TIME without a zone is UTC. Every row says where it came from (origin); what is simulated is never shown without
     that mark.
@@ -86,7 +88,8 @@ def query(
         if json or csv:
             _write(JsonLines if json else Csv, batches, none)
         else:
-            _show(pl.concat([none, *batches]))
+            shown = pl.concat([none, *batches])
+            _show(shown if columns else shown.drop(_RARELY_READ, strict=False))
 
 
 def _newest(batches: "Iterator[pl.DataFrame]", rows: int) -> "list[pl.DataFrame]":

@@ -23,7 +23,7 @@ def print_table(table: "pl.DataFrame") -> None:
     """Every row and column; numbers in full, times in UTC."""
     import polars as pl
 
-    width = shutil.get_terminal_size((160, 24)).columns
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1_000
     with pl.Config(
         tbl_rows=-1,
         tbl_cols=-1,
