@@ -1,0 +1,426 @@
+"""Makes sure that a store gets every record, whatever happens to the store, the disk or this process.
+
+1. `accept` takes records into memory and returns; it never waits for the store.
+2. A thread writes them to the spool every 100 ms and waits for the disk: a kill loses at most what came after that.
+3. A segment is closed when the store's batch is due (rows, age or bytes); a second thread hands closed segments to
+   the store, oldest first, and removes each only after the store has acknowledged all of it.
+4. What can be tried again is tried again, with growing pauses; what the store refuses goes to the dead letters.
+5. When the spool's disk fails, records wait in memory up to `backlog`, then `accept` raises and takes nothing.
+"""
+
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Condition, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from marketlab.clock import Clock, SystemClock
+from marketlab.errors import StoreUnavailable
+from marketlab.records import Record
+from marketlab.stores.contract import Batching, Commit, Store
+from marketlab.stores.dead_letters import DeadLetters
+from marketlab.stores.delivery import Delivery
+from marketlab.stores.spool import Contents, Spool
+
+__all__ = ["Report", "Writer", "backoff"]
+
+_UNPACKABLE = (TypeError, ValueError, OverflowError)
+_TRIES = 3  # failures after which flush and close say so instead of waiting on
+_IN_MEMORY = 2  # closed segments whose records are kept; what waits behind them is read back from the disk
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a writer has done so far.
+
+    `rows` are acknowledged by the store, `changed` of them were new or better than what it had; `pending` records are
+    not there yet (of adopted segments only `segments` is known); `failure` says why, "" while all is well.
+    """
+
+    accepted: int
+    pending: int
+    segments: int
+    adopted: int
+    flushes: int
+    seconds: float
+    dead_letters: int
+    dropped: int
+    rows: dict[str, int]
+    changed: dict[str, int]
+    failure: str
+
+
+class _Segment(msgspec.Struct):
+    spool: Spool
+    number: int
+    own: int
+    size: int
+    contents: Contents | None
+
+
+def backoff(first: float = 0.5, ceiling: float = 30.0, chance: Callable[[], float] = random.random) -> Iterator[float]:
+    """Pauses in seconds that double up to a ceiling, each shortened by chance to no less than its half."""
+    pause = first
+    while True:
+        yield pause * (0.5 + chance() / 2)
+        pause = min(ceiling, pause * 2)
+
+
+class Writer:
+    """Batches records into one store. A context manager; leaving it is `close`.
+
+    Args:
+        store: where the records go. The writer does not close it.
+        spool: the folder for the spool; by default the store's own, else a temporary one that does not outlive the
+            process.
+        clock: tells the age of a batch.
+        batching: when a batch is due, instead of the store's own preference.
+        delays: pauses between tries, anew for each failure.
+        sync_seconds: how much received time a kill may lose.
+        backlog: records that may wait in memory while the spool's disk fails.
+        spool_bytes: disk limit of the segments that wait; None for none.
+        when_full: at that limit "stop" takes nothing more (see `accept`), "drop" removes the oldest segment.
+
+    Raises:
+        StoreUnavailable: the spool's folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        spool: Path | None = None,
+        clock: Clock | None = None,
+        batching: Batching | None = None,
+        delays: Callable[[], Iterator[float]] = backoff,
+        sync_seconds: float = 0.1,
+        backlog: int = 200_000,
+        spool_bytes: int | None = None,
+        when_full: Literal["stop", "drop"] = "stop",
+    ) -> None:
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._batching = batching or store.batching
+        self._delays = delays
+        self._sync_seconds = sync_seconds
+        self._backlog = backlog
+        self._limit = spool_bytes
+        self._when_full = when_full
+        self._temporary = TemporaryDirectory(prefix="marketlab-spool-") if (spool or store.spool) is None else None
+        self.spool = spool or store.spool or Path(self._temporary.name if self._temporary else "")
+        self._spool = Spool.create(self.spool)
+        self._dead_letters = DeadLetters(self.spool, self._clock)
+        self._state = Condition()
+        self._pending: list[Record] = []
+        self._open: list[Record] = []  # what the open segment holds
+        self._opened_at = 0.0
+        self._queue: deque[_Segment] = deque()
+        self._on_disk = 0
+        self._accepted = self._settled = self._flushes = self._failures = self._dropped = 0
+        self._seconds = 0.0
+        self._rows: dict[str, int] = {}
+        self._changed: dict[str, int] = {}
+        self._hurry = self._stopping = self._abandoned = self._closed = False
+        self._broken: BaseException | None = None
+        self._disk_failure: StoreUnavailable | None = None
+        self._store_failure: StoreUnavailable | None = None
+        self._adopt()
+        self._threads = [
+            Thread(target=self._guarded, args=(self._keep_syncing,), name="marketlab-spool", daemon=True),
+            Thread(target=self._guarded, args=(self._keep_delivering,), name="marketlab-store", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def failed(self) -> StoreUnavailable | None:
+        """Why records are not getting on just now; None again as soon as they are."""
+        if self._broken is not None:
+            return StoreUnavailable(f"The writer has stopped on an internal error: {self._broken!r}.")
+        return self._disk_failure or self._store_failure
+
+    @property
+    def stats(self) -> Report:
+        """What has been done so far."""
+        with self._state:
+            return self._report()
+
+    def accept(self, records: Iterable[Record]) -> None:
+        """Take records, in order. Returns at once; only a spool that cannot keep up makes it wait, a second at most.
+
+        Raises:
+            StoreUnavailable: the spool's disk fails and the backlog is full, or the writer is closed. None of these
+                records was taken; the same call works again as soon as there is room.
+        """
+        taken = records if isinstance(records, list) else list(records)
+        with self._state:
+            if len(self._pending) >= self._backlog:
+                self._hurry_up()
+                self._state.wait_for(lambda: len(self._pending) < self._backlog, 0 if self.failed else 1.0)
+            if self._stopping or self._broken or len(self._pending) >= self._backlog:
+                raise self.failed or StoreUnavailable(
+                    "The writer is closed." if self._stopping else f"The disk of {self.spool} is too slow."
+                )
+            self._pending += taken
+            self._accepted += len(taken)
+            if len(self._pending) > self._batching.rows:
+                self._state.notify_all()
+
+    def flush(self, timeout: float = 60.0) -> Report:
+        """Everything accepted so far is in the store (or in the dead letters) when this returns.
+
+        Raises:
+            StoreUnavailable: it is not, after three failed tries or `timeout` seconds; the error says how much is
+                missing and why. Nothing is lost: the writer goes on trying.
+        """
+        with self._state:
+            mark, failures = self._accepted, self._failures
+            self._hurry_up()
+            self._state.wait_for(
+                lambda: self._settled >= mark or self._broken or self._failures - failures >= _TRIES or self._closed,
+                timeout,
+            )
+            if self._settled < mark:
+                why = str(self.failed) if self.failed else f"It took longer than {timeout:g} s."
+                raise StoreUnavailable(f"{mark - self._settled} records are not in {self._store.url} yet. {why}")
+            return self._report()
+
+    def close(self, timeout: float = 60.0) -> Report:
+        """Flush, stop both threads and let go of the spool; twice is once.
+
+        Waits for three failed tries or `timeout` seconds at most. What is not in the store then stays in the spool for the next writer;
+        the report says how much, and why.
+        """
+        deadline = monotonic() + timeout
+        with self._state:
+            if self._closed:
+                return self._report()
+            failures = self._failures
+            self._stopping = True
+            self._hurry_up()
+            self._state.wait_for(lambda: self._is_done() or self._failures - failures >= _TRIES, timeout)
+            self._abandoned = True
+            self._state.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.2, deadline - monotonic()))
+        with self._state:
+            self._closed = True
+            self._state.notify_all()
+            report = self._report()
+        if not any(thread.is_alive() for thread in self._threads):
+            self._let_go()
+        return report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _report(self) -> Report:
+        return Report(
+            self._accepted,
+            self._accepted - self._settled,
+            len(self._queue),
+            sum(segment.spool is not self._spool for segment in self._queue),
+            self._flushes,
+            self._seconds,
+            self._dead_letters.count,
+            self._dropped,
+            dict(self._rows),
+            dict(self._changed),
+            str(self.failed or ""),
+        )
+
+    def _adopt(self) -> None:
+        for spool in Spool.adopt(self.spool):
+            for number in spool.numbers():
+                size = spool.path(number).stat().st_size
+                self._queue.append(_Segment(spool, number, 0, size, None))
+                self._on_disk += size
+
+    def _let_go(self) -> None:
+        for spool in {id(segment.spool): segment.spool for segment in self._queue}.values():
+            spool.release()
+        self._spool.release()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def _hurry_up(self) -> None:
+        self._hurry = True
+        self._state.notify_all()
+
+    def _is_done(self) -> bool:
+        return self._broken is not None or (self._settled >= self._accepted and not self._queue)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        done = False
+        try:
+            work()
+            done = True
+        finally:
+            if not done:
+                with self._state:
+                    self._broken = sys.exception()
+                    self._state.notify_all()
+
+    # The spool's thread
+
+    def _keep_syncing(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(
+                    lambda: self._hurry or len(self._pending) > self._batching.rows, self._sync_seconds
+                )
+                taken, self._pending = self._pending, []
+                hurry, self._hurry = self._hurry, False
+            if not self._sync(taken):
+                with self._state:
+                    self._pending = taken + self._pending
+                    self._hurry = False
+                    if self._abandoned:
+                        return
+                    self._state.wait_for(lambda: self._abandoned, self._sync_seconds)
+                    self._hurry = hurry
+                continue
+            if hurry or self._is_due():
+                self._close_segment()
+            with self._state:
+                self._state.notify_all()
+                if self._stopping and not self._pending and not self._open:
+                    return
+
+    def _sync(self, taken: list[Record]) -> bool:
+        if not taken:
+            return True
+        try:
+            self._make_room()
+            kept = self._append(taken)
+        except StoreUnavailable as error:
+            with self._state:
+                self._disk_failure = error
+                self._failures += 1
+                self._state.notify_all()
+            return False
+        self._disk_failure = None
+        if not self._open:
+            self._opened_at = self._clock.monotonic()
+        self._open += kept
+        return True
+
+    def _append(self, records: Sequence[Record]) -> list[Record]:
+        try:
+            self._spool.append(records)
+        except _UNPACKABLE as error:
+            if len(records) == 1:
+                self._dead_letters.keep(None, f"This cannot be packed: {error}", records)
+                with self._state:
+                    self._settled += 1
+                return []
+            half = len(records) // 2
+            return self._append(records[:half]) + self._append(records[half:])
+        return list(records)
+
+    def _make_room(self) -> None:
+        if self._limit is None or self._on_disk + self._spool.size < self._limit:
+            return
+        with self._state:
+            # The first segment may be on its way just now; it is not taken from under the store's thread.
+            if self._when_full == "drop" and len(self._queue) > 1:
+                oldest = self._queue[1]
+                del self._queue[1]
+                self._forget(oldest)
+                self._dropped += oldest.own
+                return
+        raise StoreUnavailable(
+            f"The spool {self.spool} has reached its limit of {self._limit:,} bytes: "
+            "bring the store back or raise the limit."
+        )
+
+    def _is_due(self) -> bool:
+        if not self._open:
+            return False
+        age = self._clock.monotonic() - self._opened_at
+        limits = self._batching
+        return len(self._open) >= limits.rows or age >= limits.seconds or self._spool.size >= limits.bytes
+
+    def _close_segment(self) -> None:
+        size = self._spool.size
+        number = self._spool.close_segment()
+        if number is None:
+            return
+        records, self._open = self._open, []
+        with self._state:
+            contents = Contents(records, []) if len(self._queue) < _IN_MEMORY else None
+            self._queue.append(_Segment(self._spool, number, len(records), size, contents))
+            self._on_disk += size
+            self._state.notify_all()
+
+    # The store's thread
+
+    def _keep_delivering(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._queue or self._abandoned)
+                if self._abandoned:
+                    return
+                segment = self._queue[0]
+            if not self._deliver(segment):
+                return
+
+    def _deliver(self, segment: _Segment) -> bool:
+        delivery = None
+        began = monotonic()
+        for pause in self._delays():
+            try:
+                delivery = delivery or self._delivery(segment)
+                delivery.run()
+            except StoreUnavailable as error:
+                if not self._pause(error, pause):
+                    return False
+            else:
+                break
+        with self._state:
+            self._store_failure = None
+            self._queue.popleft()
+            self._forget(segment)
+            self._flushes += 1
+            self._seconds += monotonic() - began
+            if delivery is not None:
+                _add(self._rows, delivery.rows)
+                _add(self._changed, delivery.changed)
+            self._state.notify_all()
+        return True
+
+    def _delivery(self, segment: _Segment) -> Delivery:
+        commit = Commit(segment.spool.writer, segment.number)
+        contents = segment.contents or segment.spool.read(segment.number)
+        return Delivery(self._store, contents, commit, self._dead_letters)
+
+    def _pause(self, error: StoreUnavailable, pause: float) -> bool:
+        with self._state:
+            self._store_failure = error
+            self._failures += 1
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._abandoned, max(pause, error.retry_after or 0.0))
+            return not self._abandoned
+
+    def _forget(self, segment: _Segment) -> None:
+        segment.spool.discard(segment.number)
+        self._on_disk -= segment.size
+        self._settled += segment.own
+        if segment.spool is not self._spool and not any(other.spool is segment.spool for other in self._queue):
+            segment.spool.release()
+
+
+def _add(total: dict[str, int], more: dict[str, int]) -> None:
+    for name, count in more.items():
+        total[name] = total.get(name, 0) + count

@@ -1,0 +1,251 @@
+"""The writer against a store that can be made to fail: everything arrives, once, or somebody is told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import polars as pl
+import pytest
+
+from marketlab.clock import ManualClock
+from marketlab.errors import StoreUnavailable, WriteRejected
+from marketlab.records import Trade
+from marketlab.stores.contract import Batching, Commit
+from marketlab.stores.memory import MemoryStore
+from marketlab.stores.spool import read_segment, segments
+from marketlab.stores.writer import Writer, backoff
+
+LARGE = Batching(rows=1_000_000, seconds=3600.0, bytes=1_000_000_000)
+
+
+def at_once() -> Iterator[float]:
+    while True:
+        yield 0.001
+
+
+class MoodyStore(MemoryStore):
+    """Fails as often as it is told to, refuses prices below zero, and remembers what it was handed."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.failures = failures
+        self.commits: list[tuple[str, Commit | None]] = []
+        self.open = Event()
+        self.open.set()
+
+    def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        self.open.wait()
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("The store is away.")
+        if "price" in table.columns:
+            bad = table.select((pl.col("price") < 0).arg_true()).to_series().to_list()
+            if bad:
+                raise WriteRejected("no price below zero", rows=bad)
+        self.commits.append((name, commit))
+        return super().write(name, table, commit)
+
+
+def dead_letters(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / "dead_letters.jsonl").read_text().splitlines()]
+
+
+def test_flush_means_that_everything_is_in_the_store(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore()
+    with Writer(store, spool=tmp_path, batching=LARGE) as writer:
+        writer.accept(rows.trades(range(100)))
+        writer.accept([rows.quote(1), rows.kline(1)])
+        report = writer.flush()
+        assert store.read("trades").height == 100
+        assert report.rows == {"trades": 100, "quotes": 1, "klines": 1}
+        assert (report.accepted, report.pending, report.failure) == (102, 0, "")
+        writer.accept(rows.trades(range(90, 110)))
+        assert writer.flush().changed["trades"] == 110
+    assert segments(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_store_without_a_place_for_a_spool_gets_a_temporary_one(rows: Any) -> None:
+    store = MemoryStore()
+    with Writer(store) as writer:
+        assert writer.spool.is_dir()
+        writer.accept(iter(rows.trades(range(5))))
+    assert store.read("trades").height == 5
+    assert not writer.spool.exists()
+
+
+@pytest.mark.parametrize(
+    "batching", [Batching(10, 3600.0, 1_000_000_000), Batching(1_000_000, 3600.0, 100)], ids=["rows", "bytes"]
+)
+def test_a_full_batch_goes_to_the_store_by_itself(tmp_path: Path, rows: Any, batching: Batching) -> None:
+    store = MoodyStore()
+    with Writer(store, spool=tmp_path, batching=batching, sync_seconds=0.01) as writer:
+        writer.accept(rows.trades(range(25)))
+        wait_until(lambda: writer.stats.pending == 0)
+        assert writer.stats.flushes == 1
+
+
+def test_an_old_batch_goes_to_the_store_by_itself(tmp_path: Path, rows: Any) -> None:
+    clock = ManualClock()
+    store = MoodyStore()
+    batching = Batching(1_000_000, 10.0, 1_000_000_000)
+    with Writer(store, spool=tmp_path, batching=batching, clock=clock, sync_seconds=0.01) as writer:
+        writer.accept(rows.trades(range(25)))
+        wait_until(lambda: bool(segments(tmp_path)) and len(read_segment(segments(tmp_path)[0]).records) == 25)
+        assert writer.stats.flushes == 0
+        clock._elapsed += 11.0
+        wait_until(lambda: writer.stats.pending == 0)
+
+
+def test_a_store_that_was_away_gets_everything_once_and_in_order(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore(failures=5)
+    with Writer(store, spool=tmp_path, batching=LARGE, delays=at_once) as writer:
+        for start in range(0, 100, 10):
+            writer.accept(rows.trades(range(start, start + 10)))
+            with_patience(writer)
+        assert store.read("trades").height == 100
+        numbers = [commit.segment for _, commit in store.commits if commit]
+        assert numbers == sorted(set(numbers))
+        assert writer.failed is None
+
+
+def test_flush_says_what_is_missing_and_nothing_is_lost(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore(failures=1_000_000)
+    writer = Writer(store, spool=tmp_path, batching=LARGE, delays=at_once)
+    writer.accept(rows.trades(range(10)))
+    with pytest.raises(StoreUnavailable, match=r"10 records are not in memory:// yet\. The store is away"):
+        writer.flush()
+    assert str(writer.failed) == "The store is away."
+    assert writer.stats.pending == 10
+    report = writer.close(timeout=1.0)
+    assert (report.pending, report.segments) == (10, 1)
+    assert report.failure == "The store is away."
+    assert writer.close() == report
+
+    store.failures = 0
+    with Writer(store, spool=tmp_path, batching=LARGE) as second:
+        assert second.stats.adopted <= 1
+    assert store.read("trades").height == 10
+    assert segments(tmp_path) == []
+    writer_id = store.commits[0][1]
+    assert writer_id is not None
+    assert writer_id.segment == 1
+
+
+def test_what_waits_behind_a_store_that_is_away_waits_on_the_disk(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore()
+    store.open.clear()
+    batching = Batching(10, 3600.0, 1_000_000_000)
+    with Writer(store, spool=tmp_path, batching=batching, sync_seconds=0.005) as writer:
+        for start in range(0, 100, 10):
+            writer.accept(rows.trades(range(start, start + 10)))
+            expected = start // 10 + 1
+            wait_until(lambda expected=expected: writer.stats.segments == expected)
+        assert sum(segment.contents is not None for segment in writer._queue) == 2
+        store.open.set()
+    assert store.read("trades").height == 100
+
+
+def test_a_living_writers_spool_is_left_alone(tmp_path: Path, rows: Any) -> None:
+    away, here = MoodyStore(failures=1_000_000), MoodyStore()
+    first = Writer(away, spool=tmp_path, batching=LARGE, delays=at_once)
+    first.accept(rows.trades(range(10)))
+    with pytest.raises(StoreUnavailable):
+        first.flush()
+    with Writer(here, spool=tmp_path) as second:
+        assert second.stats.adopted == 0
+    assert here.read("trades").is_empty()
+    assert first.close(timeout=0.5).pending == 10
+
+
+def test_refused_rows_go_to_the_dead_letters_with_the_stores_words(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore()
+    with Writer(store, spool=tmp_path, batching=LARGE) as writer:
+        writer.accept([rows.trade(1), rows.trade(2, price=-1.0), rows.trade(3), rows.trade(4, price=-2.0)])
+        report = writer.flush()
+    assert store.read("trades").get_column("trade_id").to_list() == ["1", "3"]
+    assert (report.dead_letters, report.pending, report.rows) == (2, 0, {"trades": 2})
+    letters = dead_letters(tmp_path)
+    assert [letter["record"][3] for letter in letters] == ["2", "4"]
+    assert {letter["reason"] for letter in letters} == {"no price below zero"}
+    assert {letter["table"] for letter in letters} == {"trades"}
+
+
+def test_records_of_wrong_kinds_leave_the_others_alone(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore()
+    odd: list[Any] = [
+        Trade("binance", "BTCUSDT", "5", rows.midnight, "dear", 1.0, "buy", 0, "stream"),  # type: ignore[arg-type]
+        Trade("binance", "BTCUSDT", "6", 2**80, 1.0, 1.0, "buy", 0, "stream"),
+        {"not": "a record"},
+        object(),
+    ]
+    with Writer(store, spool=tmp_path, batching=LARGE) as writer:
+        writer.accept([rows.trade(1), *odd, rows.trade(2)])
+        report = writer.flush()
+    assert store.read("trades").get_column("trade_id").to_list() == ["1", "2"]
+    assert (report.dead_letters, report.pending) == (4, 0)
+    assert len(dead_letters(tmp_path)) == 4
+
+
+def test_a_closed_writer_takes_nothing(tmp_path: Path, rows: Any) -> None:
+    writer = Writer(MoodyStore(), spool=tmp_path)
+    writer.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        writer.accept(rows.trades(range(1)))
+
+
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_the_disk_limit_stops_or_drops(tmp_path: Path, rows: Any, policy: Any) -> None:
+    store = MoodyStore()
+    store.open.clear()
+    writer = Writer(
+        store,
+        spool=tmp_path,
+        batching=Batching(10, 3600.0, 1_000_000_000),
+        sync_seconds=0.005,
+        backlog=50,
+        spool_bytes=2_000,
+        when_full=policy,
+    )
+
+    def fill() -> None:
+        for start in range(0, 1_000, 10):
+            writer.accept(rows.trades(range(start, start + 10)))
+            wait_until(lambda: not writer._pending or writer.failed is not None)
+
+    if policy == "stop":
+        with pytest.raises(StoreUnavailable, match="reached its limit of 2,000 bytes"):
+            fill()
+    else:
+        fill()
+    store.open.set()
+    report = writer.close()
+    assert (report.accepted == 1_000, report.dropped > 0) == (policy == "drop", policy == "drop")
+    assert store.read("trades").height == report.accepted - report.dropped
+
+
+def test_pauses_grow_to_a_ceiling() -> None:
+    pauses = backoff(0.5, 4.0, chance=lambda: 1.0)
+    assert [next(pauses) for _ in range(5)] == [0.5, 1.0, 2.0, 4.0, 4.0]
+    assert next(backoff(1.0, chance=lambda: 0.0)) == 0.5
+
+
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
+    tick = Event()
+    for _ in range(int(seconds / 0.01)):
+        if condition():
+            return
+        tick.wait(0.01)
+    pytest.fail("it did not come to pass")
+
+
+def with_patience(writer: Writer) -> None:
+    for _ in range(10):
+        try:
+            writer.flush()
+        except StoreUnavailable:
+            continue
+        return
+    pytest.fail("the store never came back")
