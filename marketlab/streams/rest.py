@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import httpx
 import msgspec
@@ -17,7 +17,7 @@ from marketlab.streams.backoff import Backoff
 from marketlab.streams.pacing import Priority, WeightBudget, retry_after
 from marketlab.streams.transport import ORIGIN_HEADER, origin_of
 
-__all__ = ["Answer", "Rest", "translate"]
+__all__ = ["FOREIGN", "Answer", "Rest", "translate"]
 
 _log = logging.getLogger("marketlab.streams")
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
@@ -30,12 +30,6 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     at: int
     origin: Origin
-
-
-class AnswerTap(Protocol):
-    """Sees every successful answer; how a tape records them."""
-
-    def __call__(self, answer: Answer) -> None: ...
 
 
 class Rest:
@@ -60,7 +54,7 @@ class Rest:
         backoff: Backoff | None = None,
         timeout_s: float = 10.0,
         proxy: str | None = None,
-        tap: AnswerTap | None = None,
+        tap: Callable[[Answer], None] | None = None,
     ) -> None:
         self._exchange = exchange
         self._hosts = [url.rstrip("/")] if url else [host.rstrip("/") for host in exchange.endpoint.rest]
@@ -122,7 +116,7 @@ class Rest:
         self.requests += 1
         try:
             response = await self._client.get(url, params=dict(request.params))
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise translate(error, url) from error
         used = response.headers.get(_USED_WEIGHT, "")
         if used.isdigit():
@@ -176,7 +170,8 @@ _TABLE: tuple[tuple[type[Exception], Callable[[Exception, str], MarketlabError]]
     (httpx.HTTPError, _unreachable),
     (OSError, _unreachable),
 )
-_FOREIGN = tuple(kind for kind, _ in _TABLE)
+FOREIGN = tuple(kind for kind, _ in _TABLE)
+"""What the library and the network raise; anything else is a mistake of ours and is not translated."""
 
 
 def translate(error: Exception, url: str) -> MarketlabError:

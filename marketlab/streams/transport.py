@@ -16,7 +16,7 @@ from marketlab.errors import ConnectionLost, MarketlabError, RateLimited, Reject
 from marketlab.records import ORIGINS, Origin
 from marketlab.streams.pacing import retry_after
 
-__all__ = ["ORIGIN_HEADER", "Transport", "connect", "origin_of", "translate"]
+__all__ = ["FOREIGN", "ORIGIN_HEADER", "Transport", "connect", "origin_of", "translate"]
 
 ORIGIN_HEADER = "X-Marketlab-Origin"
 """How a local exchange says that what it serves is replayed or simulated; a real exchange sends none."""
@@ -59,7 +59,7 @@ class _WebSocket:
         recv = self._connection.recv
         try:
             frames: list[bytes] = [await recv(decode=False)]
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise translate(error, self._url) from error
         # One pass through the event loop costs more than a frame. So what is buffered already is taken now: `recv`
         # ends at its first step when it has a frame; when it would wait instead it is cancelled, which is safe.
@@ -80,14 +80,14 @@ class _WebSocket:
     async def send(self, text: str) -> None:
         try:
             await self._connection.send(text)
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise translate(error, self._url) from error
 
     async def ping(self) -> None:
         try:
             answer = await self._connection.ping()
             await answer
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise translate(error, self._url) from error
 
     async def close(self) -> None:
@@ -114,7 +114,7 @@ async def connect(url: str, *, timeout_s: float = 10.0, proxy: str | None = None
             close_timeout=1.0,
             proxy=proxy or True,
         )
-    except _FOREIGN as error:
+    except FOREIGN as error:
         raise translate(error, url) from error
     return _WebSocket(url, connection)
 
@@ -165,7 +165,8 @@ _TABLE: tuple[tuple[type[Exception], Callable[[Exception, str], MarketlabError]]
     (EOFError, _closed),
     (ImportError, _wrong_address),  # a SOCKS proxy without python-socks: the message says what to install
 )
-_FOREIGN = tuple(kind for kind, _ in _TABLE)
+FOREIGN = tuple(kind for kind, _ in _TABLE)
+"""What the library and the network raise; anything else is a mistake of ours and is not translated."""
 
 
 def translate(error: Exception, url: str) -> MarketlabError:

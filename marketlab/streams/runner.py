@@ -1,0 +1,220 @@
+"""Keeps one connection of an exchange up for ever: reconnects when it is lost, replaces it before it has to be.
+
+A replacement runs before the old connection ends. Its records are held back until then: so the old one's come first,
+the new one's follow, and what both gave is told apart by its ids, while nothing is out of order.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from marketlab.clock import Clock
+from marketlab.errors import ConnectionLost, ExchangeError, RateLimited, Rejected, UsageError
+from marketlab.exchanges.contract import Connection, Exchange, Subscription
+from marketlab.streams.backoff import Backoff
+from marketlab.streams.link import Downstream, Link
+from marketlab.streams.pacing import Pace
+from marketlab.streams.rest import Rest
+from marketlab.streams.transport import Transport, connect
+from marketlab.streams.watchdog import Watchdog
+
+__all__ = ["Runner", "StreamSettings"]
+
+_log = logging.getLogger("marketlab.streams")
+_PATIENCE_TO_CLOSE_S = 3.0
+
+
+class StreamSettings(msgspec.Struct, frozen=True):
+    """How streams behave; every value in seconds has a default that suits a real exchange.
+
+    `patience_s` says for each channel (klines of all intervals: `kline`) how much silence is believed.
+    """
+
+    backoff: Backoff = Backoff()
+    open_timeout_s: float = 10.0
+    overlap_s: float = 1.0
+    handover_s: float = 10.0
+    patience_s: Mapping[str, float] = {}
+    proxy: str | None = None
+
+
+class Runner:
+    """One connection of an exchange, kept up.
+
+    `first` is done when the connection was open for the first time; it fails with Rejected or UsageError where trying
+    again would change nothing.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connection: Connection,
+        *,
+        hosts: Iterable[str],
+        rest: Rest,
+        down: Downstream,
+        clock: Clock,
+        connects: Pace,
+        random: Callable[[], float],
+        settings: StreamSettings,
+    ) -> None:
+        self.connection = connection
+        self.opened = 0
+        self.failures = 0
+        self.last_error: ExchangeError | None = None
+        self.link: Link | None = None
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._exchange = exchange
+        self._hosts = [host.rstrip("/") for host in hosts]
+        self._rest = rest
+        self._down = down
+        self._clock = clock
+        self._connects = connects
+        self._random = random
+        self._settings = settings
+        self._delays = self._new_delays()
+        self._watchdog = Watchdog(down.last_seen, settings.patience_s)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address that is tried first just now."""
+        return self._hosts[0] + self.connection.path
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was opened again."""
+        return max(0, self.opened - 1)
+
+    def subscribe(self, connection: Connection, more: Iterable[Subscription]) -> None:
+        """Ask for more, now and after each reconnect; `connection` is the old one with more in it."""
+        self.connection = connection
+        if self.link is not None:
+            self.link.subscribe(more)
+
+    def unsubscribe(self, connection: Connection, less: Iterable[Subscription]) -> None:
+        """Ask for less, now and after each reconnect; `connection` is the old one with less in it."""
+        self.connection = connection
+        if self.link is not None:
+            self.link.unsubscribe(less)
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled. Ends by itself only by an error that retrying cannot mend."""
+        previous: asyncio.Task[None] | None = None
+        try:
+            while True:
+                link = await self._open()
+                if previous is not None:
+                    link.hold()
+                task = self._task = asyncio.create_task(link.run())
+                if previous is not None:
+                    await self._overlap(link, task, previous)
+                    if task.done() and not previous.done():
+                        self._task = previous
+                        await self._lost(link, task)
+                        continue
+                    await _end(previous)
+                    previous = None
+                    link.release()
+                await asyncio.wait({task, link.replaced}, return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    await self._lost(link, task)
+                else:
+                    _log.info("Replacing the connection to %s: %s.", self.url, link.reason)
+                    previous = task
+        finally:
+            self.link = None
+            for open_one in (self._task, previous):
+                if open_one is not None:
+                    await _end(open_one)
+
+    async def _open(self) -> Link:
+        while True:
+            await self._connects.wait()
+            connection, url = self.connection, self.url
+            try:
+                transport = await connect(url, timeout_s=self._settings.open_timeout_s, proxy=self._settings.proxy)
+            except ExchangeError as error:
+                await self._failed(error)
+            except UsageError as error:
+                self._give_up(error)
+                raise
+            else:
+                return self._linked(connection, transport)
+
+    def _linked(self, connection: Connection, transport: Transport) -> Link:
+        self.opened += 1
+        session = self._exchange.session(connection, transport.origin or "stream")
+        lifetime = self._exchange.limits.connection_lifetime_s * (0.95 - 0.1 * self._random())
+        link = self.link = Link(
+            session,
+            transport,
+            self.connection.subscriptions,
+            limits=self._exchange.limits,
+            lifetime_s=lifetime,
+            rest=self._rest,
+            down=self._down,
+            watchdog=self._watchdog,
+            clock=self._clock,
+        )
+        asked, wanted = set(connection.subscriptions), set(self.connection.subscriptions)
+        if wanted - asked:
+            link.subscribe(wanted - asked)
+        if asked - wanted:
+            link.unsubscribe(asked - wanted)
+        if not self.first.done():
+            self.first.set_result(None)
+        return link
+
+    async def _failed(self, error: ExchangeError) -> None:
+        self.failures += 1
+        self.last_error = error
+        self._hosts.append(self._hosts.pop(0))
+        if isinstance(error, Rejected) and not self.first.done():
+            self._give_up(error)
+            raise error
+        delay = next(self._delays)
+        if isinstance(error, RateLimited):
+            delay = max(delay, error.retry_after)
+        _log.warning("%s Trying again in %.1f s.", error, delay)
+        await self._clock.sleep(delay)
+
+    def _give_up(self, error: ExchangeError | UsageError) -> None:
+        if not self.first.done():
+            self.first.set_exception(error)
+
+    async def _overlap(self, link: Link, task: asyncio.Task[None], previous: asyncio.Task[None]) -> None:
+        """Until the new connection gives what the old one gave, or the old one is gone."""
+        await asyncio.wait(
+            {task, link.flowing, previous}, timeout=self._settings.handover_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        while not (task.done() or previous.done() or link.settled):
+            await self._clock.sleep(0.1)
+        if not (task.done() or previous.done()):
+            await asyncio.wait({task, previous}, timeout=self._settings.overlap_s, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _lost(self, link: Link, task: asyncio.Task[None]) -> None:
+        self.link = None
+        error = task.exception()
+        if not isinstance(error, ConnectionLost):
+            raise error or AssertionError("a link ends only by an error")
+        self.last_error = error
+        if link.flowing.done():
+            self._delays = self._new_delays()
+        delay = next(self._delays)
+        _log.warning("%s Connecting again in %.1f s.", error, delay)
+        await self._clock.sleep(delay)
+
+    def _new_delays(self) -> Iterator[float]:
+        return self._settings.backoff.delays(self._random)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a connection and wait, not for ever, until it is closed."""
+    task.cancel()
+    await asyncio.wait({task}, timeout=_PATIENCE_TO_CLOSE_S)
+    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        level = logging.DEBUG if isinstance(error, ConnectionLost) else logging.ERROR
+        _log.log(level, "While closing: %s", error, exc_info=error)
