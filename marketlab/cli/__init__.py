@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from marketlab.errors import MarketlabError, MissingDependency, UsageError
 
-__all__ = ["COMMANDS", "FAILED_OUTSIDE", "USAGE", "exit_code", "main", "program"]
+__all__ = ["COMMANDS", "FAILED_OUTSIDE", "USAGE", "command", "exit_code", "main", "program"]
 
 USAGE = 2
 FAILED_OUTSIDE = 3
@@ -60,9 +60,12 @@ _EXTRAS = {
 def main() -> None:
     """Run the program with the arguments of this process; ends it."""
     arguments = sys.argv[1:]
-    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    chosen = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
-        program(chosen)(args=arguments, prog_name="marketlab")
+        if chosen:
+            command(chosen)(args=arguments[1:], prog_name=f"marketlab {chosen}")
+        else:
+            program()(args=arguments, prog_name="marketlab")
     except MarketlabError as error:
         _end(error)
     except ModuleNotFoundError as error:
@@ -76,25 +79,26 @@ def main() -> None:
         sys.exit(FAILED_OUTSIDE)
 
 
-def program(chosen: str = "") -> typer.Typer:
-    """The program with all its commands, of which only the chosen one is imported; the others are but names."""
-    app = typer.Typer(
-        name="marketlab",
-        epilog=_verbatim(EXAMPLES),
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
-    # An option here would make typer load pydantic before every command, 0.1 s that --help need not take.
-    app.callback()(_no_options if chosen else _options)
-    for name, purpose in COMMANDS.items():
-        if name == chosen:
-            module = import_module(f"marketlab.cli.{name}")
-            app.command(name, epilog=_verbatim(module.EXAMPLES))(getattr(module, name))
-        else:
-            app.command(name, help=purpose, short_help=purpose)(_not_chosen)
+def command(name: str) -> typer.Typer:
+    """One command by itself. As part of a group it would cost 0.1 s more: typer loads pydantic to read a group's
+    options, though not to print a help text."""
+    module = import_module(f"marketlab.cli.{name}")
+    app = _app()
+    app.command(name, epilog=_verbatim(module.EXAMPLES))(getattr(module, name))
     return app
+
+
+def program() -> typer.Typer:
+    """The names of all commands, to be listed or mistyped; none of them is imported."""
+    app = _app(epilog=_verbatim(EXAMPLES), no_args_is_help=True)
+    app.callback()(_options)
+    for name, purpose in COMMANDS.items():
+        app.command(name, help=purpose, short_help=purpose)(_only_a_name)
+    return app
+
+
+def _app(**settings: Any) -> typer.Typer:
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
 
 
 def _print_version(wanted: bool) -> None:
@@ -113,12 +117,8 @@ def _options(
     """The market-data lab: verified streams, history that loses nothing, and the same data back."""
 
 
-def _no_options() -> None:
-    pass
-
-
-def _not_chosen() -> None:
-    raise AssertionError("only the chosen command is ever run")
+def _only_a_name() -> None:
+    raise AssertionError("a command that exists is run by itself")
 
 
 def _verbatim(examples: str) -> str:
