@@ -1,0 +1,95 @@
+"""The local exchange in a thread of its own, for notebooks, tests and programs that are not asynchronous."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Self
+
+from marketlab.exchange_server.limits import Limits
+from marketlab.exchange_server.player import Faults
+from marketlab.exchange_server.server import ExchangeServer
+from marketlab.exchange_server.source import Source
+
+__all__ = ["LocalExchange"]
+
+
+class LocalExchange:
+    """An `ExchangeServer` in its own thread, listening when the constructor returns. The arguments are the server's.
+
+    `stop`, or leaving the `with` block, ends the server, its connections and the thread.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        speed: float = 1.0,
+        start_after: float | None = 0.3,
+        hold: bool = True,
+        limits: Limits | None = None,
+        fault: Faults | None = None,
+    ) -> None:
+        self._server = ExchangeServer(
+            source,
+            host=host,
+            port=port,
+            speed=speed,
+            start_after=start_after,
+            hold=hold,
+            limits=limits,
+            fault=fault,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="marketlab-exchange", daemon=True)
+        self._thread.start()
+        try:
+            self._carry_out(self._server.start())
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def ws_url(self) -> str:
+        """The base URL of the streams, without a path."""
+        return self._server.ws_url
+
+    @property
+    def rest_url(self) -> str:
+        """The base URL of REST, without a path."""
+        return self._server.rest_url
+
+    def __repr__(self) -> str:
+        return f"<LocalExchange of {self._server.source!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def begin(self) -> None:
+        """Start the play now."""
+        self._loop.call_soon_threadsafe(self._server.begin)
+
+    def wait_done(self, timeout: float | None = None) -> bool:
+        """Wait until everything was played; False where that takes longer than `timeout` seconds."""
+        done = asyncio.run_coroutine_threadsafe(self._server.done.wait(), self._loop)
+        try:
+            return done.result(timeout)
+        except TimeoutError:
+            done.cancel()
+            return False
+
+    def stop(self) -> None:
+        """End the server and wait for its thread; twice is once."""
+        if self._loop.is_closed():
+            return
+        self._carry_out(self._server.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _carry_out(self, coroutine: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
