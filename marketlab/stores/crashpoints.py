@@ -10,7 +10,14 @@ from threading import Lock, Timer
 
 __all__ = ["NAMES", "reach", "soon_after"]
 
-NAMES = ("segment-half-written", "before-commit", "after-commit", "between-tables", "during-compaction")
+NAMES = (
+    "segment-half-written",
+    "before-commit",
+    "after-commit",
+    "between-tables",
+    "during-compaction",
+    "after-compaction",
+)
 
 _WHERE, _, _COUNT = os.environ.get("MARKETLAB_CRASH_AT", "").partition(":")
 _lock = Lock()

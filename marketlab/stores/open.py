@@ -24,6 +24,9 @@ def schemes() -> tuple[str, ...]:
             found.update(_schemes_of(_load(name)))
         except MissingDependency:
             found.add(name)
+        except ModuleNotFoundError:
+            # A part of such a store, not a store.
+            continue
     return tuple(sorted(found))
 
 
@@ -49,6 +52,8 @@ def open_store(url: str) -> Store:
         except MissingDependency:
             if name == scheme:
                 raise
+            continue
+        except ModuleNotFoundError:
             continue
         if scheme in _schemes_of(module):
             store: Store = module.from_url(url)

@@ -5,7 +5,7 @@ back into the promised form: unique by key, in order, closed klines only unless 
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import and_
 from typing import Self
@@ -18,7 +18,9 @@ from marketlab.errors import UnknownExchange, UnknownSymbol, UsageError, WriteRe
 from marketlab.instruments import canonical
 from marketlab.stores.contract import Coverage, Moment
 
-__all__ = ["Selection", "accepted", "cover", "instant", "pieces"]
+__all__ = ["Selection", "accepted", "cover", "instant", "micros", "pieces"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant(moment: Moment | None) -> datetime | None:
@@ -32,8 +34,7 @@ def instant(moment: Moment | None) -> datetime | None:
     if isinstance(moment, str):
         moment = _parsed(moment)
     if isinstance(moment, int):
-        # Exact in integers: fromtimestamp would go through a float.
-        return datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
+        return _EPOCH + timedelta(microseconds=moment)
     if not isinstance(moment, datetime):
         return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -44,6 +45,11 @@ def _parsed(text: str) -> datetime:
         return datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(f"{text!r} is not a time; write it like 2024-08-09 or 2024-08-09T12:30:00Z.") from None
+
+
+def micros(moment: datetime | None) -> int | None:
+    """A time in microseconds since 1970 UTC."""
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -121,7 +127,7 @@ class Selection(msgspec.Struct, frozen=True):
         rows = table if self.expression is None else table.filter(self.expression)
         return rows.select(self.needed)
 
-    def within(self, start: datetime, end: datetime) -> Self:
+    def within(self, start: datetime | None, end: datetime | None) -> Self:
         """The same question for a part of the time."""
         return msgspec.structs.replace(self, start=start, end=end)
 

@@ -1,0 +1,240 @@
+"""`delta://`: history in a folder, as Delta Lake tables beside one another.
+
+A read sees the tables and what a collector's spool still holds. It takes the spool first, then the table, so nothing
+that was once seen can be missed while a segment moves from one into the other.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import polars as pl
+
+from marketlab import tables
+from marketlab.errors import MissingDependency, StoreUnavailable, UsageError
+from marketlab.stores.contract import Batching, Commit, Coverage, Moment
+from marketlab.stores.selection import Selection, accepted, cover, instant, micros, pieces
+from marketlab.stores.spool import read_segment, segments
+from marketlab.stores.stretches import cuts
+from marketlab.stores.upsert import changes
+
+try:
+    from marketlab.stores.delta_table import HistoryTable
+except ModuleNotFoundError as error:
+    raise MissingDependency("deltalake", "history", "A delta:// store") from error
+
+__all__ = ["SCHEMES", "DeltaStore", "from_url"]
+
+SCHEMES = ("delta",)
+_STRETCH = 200_000  # rows that `batches` reads at a time, at least
+
+
+def from_url(url: str) -> "DeltaStore":
+    """`delta://name` is relative to the working directory, `delta:///path` absolute.
+
+    Raises:
+        UsageError: the URL names no folder.
+    """
+    place = url.partition("://")[2]
+    if not place:
+        raise UsageError("delta:// names no folder; write it like delta://marketdata or delta:///data/market.")
+    return DeltaStore(Path(place).expanduser())
+
+
+@contextmanager
+def _reading(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise StoreUnavailable(f"Cannot read {place}: {error}") from error
+
+
+class DeltaStore:
+    """Delta tables below one folder. Safe to use from several threads; other processes may read and write too."""
+
+    scheme: ClassVar[str] = "delta"
+    batching: Batching = Batching(rows=50_000, seconds=10.0, bytes=64_000_000)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.url = f"delta://{self.folder}"
+        self.spool: Path | None = self.folder / "_spool"
+        self._tables = {name: HistoryTable(self.folder / name, name) for name in tables.TABLES}
+        self._lock = Lock()
+        self._closed = False
+
+    def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        """Store a table; returns how many rows are new or better. See `marketlab.stores.contract.Store.write`."""
+        found = self._table(name)
+        batch = accepted(name, table)
+        if batch.is_empty():
+            return 0
+        with self._lock:
+            return found.write(batch, commit)
+
+    def read(
+        self,
+        name: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        columns: list[str] | None = None,
+        include_open: bool = False,
+    ) -> pl.DataFrame:
+        """Rows with start <= time < end, in order. See `marketlab.stores.contract.Store.read`."""
+        wanted = Selection.of(
+            name,
+            exchange=exchange,
+            symbol=symbol,
+            interval=interval,
+            start=start,
+            end=end,
+            columns=columns,
+            include_open=include_open,
+        )
+        found = self._read(wanted)
+        if found.is_empty():
+            self._require_known(wanted)
+        return found
+
+    def batches(
+        self,
+        name: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        interval: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        columns: list[str] | None = None,
+        include_open: bool = False,
+        rows: int = 100_000,
+    ) -> Iterator[pl.DataFrame]:
+        """The same rows as `read`, in the same order, in pieces of `rows`; holds a few pieces at a time.
+
+        Each stretch of time is read when its turn comes, so a long pause in between breaks nothing.
+        """
+        wanted = Selection.of(
+            name,
+            exchange=exchange,
+            symbol=symbol,
+            interval=interval,
+            start=start,
+            end=end,
+            columns=columns,
+            include_open=include_open,
+        )
+        self._require_known(wanted)
+        return pieces(map(self._read, self._stretches(wanted, max(rows, _STRETCH))), rows)
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """The whole table, lazily. See `marketlab.stores.contract.Store.scan`."""
+        return self._rows(Selection.of(name, include_open=True))
+
+    def coverage(self, name: str, *, symbol: str | None = None) -> list[Coverage]:
+        """What is stored, by exchange, symbol and interval; open klines are not counted."""
+        with _reading(self.url):
+            return cover(name, self._rows(Selection.of(name, symbol=symbol)))
+
+    def delete(
+        self,
+        name: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> int:
+        """Remove rows with start <= time < end; returns how many. What a spool still holds is not touched."""
+        table = self._table(name)
+        with self._lock:
+            return table.delete(Selection.of(name, exchange=exchange, symbol=symbol, start=start, end=end))
+
+    def close(self) -> None:
+        """Let go of the tables; twice is once."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _table(self, name: str) -> HistoryTable:
+        tables.spec(name)
+        if self._closed:
+            raise StoreUnavailable(f"{self.url} is closed; open it again.")
+        return self._tables[name]
+
+    def _read(self, wanted: Selection) -> pl.DataFrame:
+        with _reading(self.url):
+            return wanted.finish(self._rows(wanted).select(wanted.needed).collect(), is_unique=True)
+
+    def _rows(self, wanted: Selection) -> pl.LazyFrame:
+        """The table as it will be when everything in the spool has arrived, and of that what is wanted."""
+        name = wanted.table.name
+        table = self._table(name)
+        spooled = self._spooled(wanted)
+        handle = table.open()
+        if handle is None:
+            parts = [spooled.lazy()]
+        elif spooled.is_empty():
+            parts = [pl.scan_delta(handle)]
+        else:
+            coming = changes(name, table.held(handle, spooled), spooled)
+            stored = pl.scan_delta(handle)
+            if not coming.better.is_empty():
+                key = list(wanted.table.key)
+                stored = stored.join(coming.better.lazy().select(key), on=key, how="anti")
+            parts = [stored, coming.better.lazy(), coming.new.lazy()]
+        going = wanted.expression
+        return pl.concat(parts if going is None else [part.filter(going) for part in parts])
+
+    def _spooled(self, wanted: Selection) -> pl.DataFrame:
+        # Not cut to the wanted time: a row may be in the table under another one (see HistoryTable, 3).
+        kind = wanted.table.record
+        records = [
+            record
+            for record in self._spooled_records()
+            if type(record) is kind
+            and (wanted.symbol is None or record.symbol == wanted.symbol)
+            and (wanted.exchange is None or record.exchange == wanted.exchange)
+        ]
+        if not records:
+            return tables.empty(wanted.table.name)
+        return tables.unique(wanted.table.name, tables.to_table(wanted.table.name, records))
+
+    def _spooled_records(self) -> Iterator[Any]:
+        for path in segments(self.folder / "_spool"):
+            try:
+                yield from read_segment(path).records
+            except FileNotFoundError:
+                # The store acknowledged it in the meantime: the table, which is looked at later, has it.
+                continue
+
+    def _require_known(self, wanted: Selection) -> None:
+        self._table(wanted.table.name)
+        if wanted.symbol is None and wanted.exchange is None:
+            return
+        known = {(record.exchange, record.symbol) for record in self._spooled_records()}
+        for table in self._tables.values():
+            known |= table.instruments()
+        wanted.require_known(known, self.url)
+
+    def _stretches(self, wanted: Selection, rows: int) -> Iterator[Selection]:
+        """The selection cut into stretches of time of about `rows` rows each, oldest first."""
+        spans = self._table(wanted.table.name).spans(wanted)
+        start = wanted.start
+        for cut in cuts(spans, rows, micros(wanted.start), micros(wanted.end)):
+            end = instant(cut)
+            yield wanted.within(start, end)
+            start = end
+        yield wanted.within(start, wanted.end)
