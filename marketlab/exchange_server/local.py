@@ -28,6 +28,7 @@ class LocalExchange:
         speed: float = 1.0,
         start_after: float | None = 0.3,
         hold: bool = True,
+        loop: int = 1,
         limits: Limits | None = None,
         fault: Faults | None = None,
     ) -> None:
@@ -38,6 +39,7 @@ class LocalExchange:
             speed=speed,
             start_after=start_after,
             hold=hold,
+            loop=loop,
             limits=limits,
             fault=fault,
         )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import os
 from collections import defaultdict
 from typing import Self
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from marketlab.exchange_server.connection import Connection
 from marketlab.exchange_server.frames import COMBINED, MICROSECONDS, pack
 from marketlab.exchange_server.limits import Limits, Rate, Weights
 from marketlab.exchange_server.listing import Listing
+from marketlab.exchange_server.looped import Looped
 from marketlab.exchange_server.player import Faults, Player
 from marketlab.exchange_server.rest import Refusal, Rest, error
 from marketlab.exchange_server.routes import Routes
@@ -42,6 +44,7 @@ class ExchangeServer:
         start_after: seconds that subscriptions must have been quiet before the play starts; None: only `begin()` or
             `POST /control/start` starts it.
         hold: wait for the first `/depth` of symbols whose diff-depth stream is subscribed.
+        loop: how often the source is played, ids and times going on from round to round.
         limits: what clients may do.
         fault: turns each frame into what is sent in its place.
 
@@ -58,6 +61,7 @@ class ExchangeServer:
         speed: float = 1.0,
         start_after: float | None = 0.3,
         hold: bool = True,
+        loop: int = 1,
         limits: Limits | None = None,
         fault: Faults | None = None,
         clock: Clock | None = None,
@@ -66,7 +70,7 @@ class ExchangeServer:
             raise UsageError(
                 f"The speed must be above 0, not {speed}; 1 is the original pace, inf as fast as possible."
             )
-        self.source = source
+        self.source = source if loop == 1 else Looped(source, loop)
         self.host = host
         self.port = port
         self.speed = speed
@@ -119,7 +123,7 @@ class ExchangeServer:
             await web.TCPSite(runner, self.host, self.port).start()
         except OSError as reason:
             await self.stop()
-            what = reason.strerror or str(reason)
+            what = os.strerror(reason.errno) if reason.errno else str(reason)
             raise UsageError(f"Cannot listen on {self.host}:{self.port} ({what}); choose another port.") from reason
         self.port = next(int(address[1]) for address in runner.addresses)
         self._playing = asyncio.create_task(self._play())

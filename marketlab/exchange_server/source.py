@@ -43,7 +43,10 @@ class Contents(msgspec.Struct):
 class Source(Protocol):
     """Frames of many streams in one order."""
 
-    origin: Origin
+    @property
+    def origin(self) -> Origin:
+        """`replay` or `simulated`; known for sure once `contents` has returned."""
+        ...
 
     async def contents(self) -> Contents:
         """Look at what is there, before the first line is asked for.
@@ -70,6 +73,9 @@ class TapeSource:
             raise UsageError("Name at least one tape to play.")
         self.paths = [Path(path) for path in paths]
         self.origin: Origin = "replay"
+
+    def __repr__(self) -> str:
+        return f"TapeSource({', '.join(repr(path.name) for path in self.paths)})"
 
     async def contents(self) -> Contents:
         """Read all tapes once, so that a broken one is known at once. Raises TapeError."""
