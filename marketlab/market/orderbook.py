@@ -140,7 +140,8 @@ class OrderBook:
     """The book of one symbol.
 
     `id` and `time` are those of the last update or snapshot taken, `verified` says that the levels follow from a
-    snapshot without a hole, and `known` is the range of prices of rule 6 (None: no price is known).
+    snapshot without a hole, `known` is the range of prices of rule 6 (None: no price is known), and `held` are the
+    updates of rule 1, to be read only: a snapshot has to reach `held[0].first_id`, less one.
     """
 
     def __init__(self, exchange: str, symbol: str) -> None:
@@ -153,12 +154,12 @@ class OrderBook:
         self._fresh = False
         self._bids = _Bids([])
         self._asks = _Asks([])
-        self._held: deque[BookUpdate] = deque(maxlen=HELD)
+        self.held: deque[BookUpdate] = deque(maxlen=HELD)
 
     def apply(self, update: BookUpdate) -> Outcome:
         """Take an update: APPLIED, IGNORED, HELD, or HOLE."""
         if not self.verified:
-            self._held.append(update)
+            self.held.append(update)
             return Outcome.HELD
         last = self.id
         if update.previous_id != last:
@@ -166,7 +167,7 @@ class OrderBook:
                 return Outcome.IGNORED
             if update.first_id > last + 1 or not (self._fresh or update.previous_id is None):
                 self.discard()
-                self._held.append(update)
+                self.held.append(update)
                 return Outcome.HOLE
         self._fresh = False
         self._bids.apply(update.bids)
@@ -183,34 +184,30 @@ class OrderBook:
         """
         if self.verified and snapshot.update_id < self.id:
             return Outcome.IGNORED
-        held = deque(update for update in self._held if update.last_id > snapshot.update_id)
+        held = deque(update for update in self.held if update.last_id > snapshot.update_id)
         if held and held[0].first_id > snapshot.update_id + 1 and held[0].previous_id != snapshot.update_id:
             return Outcome.STALE
         self._bids, self._asks = _Bids(snapshot.bids), _Asks(snapshot.asks)
         self.id, self.time = snapshot.update_id, snapshot.time
         self.known = _range(snapshot)
         self.verified = self._fresh = True
-        self._held.clear()
+        self.held.clear()
         while held:
             update = held.popleft()
             outcome = self.apply(update)
             if outcome is Outcome.HOLE:
-                self._held.extend(held)
+                self.held.extend(held)
                 return outcome
             if outcome is Outcome.APPLIED and each is not None:
                 each(update)
         return Outcome.APPLIED
 
     def discard(self) -> None:
-        """Forget every level and wait for a snapshot, as after a hole."""
+        """Forget every level and held update and wait for a snapshot, as after a hole."""
         self._bids, self._asks = _Bids([]), _Asks([])
+        self.held.clear()
         self.verified = False
         self.known = None
-
-    @property
-    def waits_for(self) -> int | None:
-        """The first update id that a snapshot must reach (its id is this or above, less one); None if nothing is held."""
-        return self._held[0].first_id if self._held else None
 
     @property
     def best_bid(self) -> float | None:
