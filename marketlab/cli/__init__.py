@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -57,15 +57,16 @@ _EXTRAS = {
 }
 
 
-def main() -> None:
-    """Run the program with the arguments of this process; ends it."""
-    arguments = sys.argv[1:]
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the program, with the arguments of this process if none are given, and end with its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         if chosen:
             command(chosen)(args=arguments[1:], prog_name=f"marketlab {chosen}")
         else:
             program()(args=arguments, prog_name="marketlab")
+        sys.exit()
     except MarketlabError as error:
         _end(error)
     except ModuleNotFoundError as error:
@@ -132,6 +133,6 @@ def exit_code(error: MarketlabError) -> int:
     return USAGE if isinstance(error, UsageError) else FAILED_OUTSIDE
 
 
-def _end(error: MarketlabError) -> None:
+def _end(error: MarketlabError) -> NoReturn:
     print(error, file=sys.stderr)
     sys.exit(exit_code(error))

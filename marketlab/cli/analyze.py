@@ -22,7 +22,8 @@ marketlab analyze --resample 5m                     # five-minute bars out of th
 marketlab analyze --json | jq .summary
 """
 
-_WINDOWS = ("1m", "5m", "1h", "24h", "7d", "52w")
+_WINDOWS = ("1m", "5m", "1h", "24h", "7d")
+_LONG_WINDOW = "52w"
 
 
 def analyze(
@@ -93,7 +94,7 @@ def _usual_windows(bar: str) -> list[str]:
     from marketlab.analysis.intervals import interval, window
 
     length = interval(bar).length
-    return [text for text in _WINDOWS if length and not window(text) % length] or [_WINDOWS[-1]]
+    return [text for text in _WINDOWS if length and window(text) >= length] or [_LONG_WINDOW]
 
 
 def _one_of(word: str, *choices: str) -> Any:

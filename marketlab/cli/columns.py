@@ -21,4 +21,4 @@ def selected(table: str, columns: str | None) -> pl.DataFrame:
     for name in named:
         if name not in everything.columns:
             raise UsageError(f"{table} has no column {name!r}. Columns: {', '.join(everything.columns)}.")
-    return everything.select(dict.fromkeys([*named, "origin"]))
+    return everything.select(list(dict.fromkeys([*named, "origin"])))

@@ -1,0 +1,79 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_the_newest_rows_are_shown_as_a_table(run: Run, stored: str) -> None:
+    ended = run("query", "trades", "BTCUSDT", "--store", stored, "--limit", "3")
+    assert ended.code == 0
+    rows = [line for line in ended.out.splitlines() if "binance" in line]
+    assert len(rows) == 3
+    assert "60047" in rows[0]
+    assert "60049" in rows[2]
+    assert "received" not in ended.out
+
+
+def test_a_table_shows_twenty_rows_unless_told_otherwise(run: Run, stored: str) -> None:
+    count = [run("query", "trades", "--store", stored, *more).out.count("binance") for more in ([], ["--limit", "0"])]
+    assert count == [20, 50]
+
+
+def test_json_is_an_object_a_line_with_everything(run: Run, stored: str) -> None:
+    ended = run("query", "trades", "btc/usdt", "--store", stored, "--json")
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert [row["trade_id"] for row in rows] == [str(100 + number) for number in range(50)]
+    assert rows[0]["time"] == "2024-08-09T00:00:00+00:00"
+    assert rows[0]["price"] == 60_000.0
+
+
+def test_csv_has_one_header(run: Run, stored: str) -> None:
+    ended = run("query", "klines", "BTCUSDT", "--store", stored, "--csv", "--columns", "open_time,close")
+    lines = ended.out.splitlines()
+    assert lines[0] == "open_time,close,origin"
+    assert lines[1] == "2024-08-09T00:00:00.000000+0000,101.0,stream"
+    assert len(lines) == 11
+
+
+def test_a_span_of_time_has_its_start_and_not_its_end(run: Run, stored: str) -> None:
+    span = ("--start", "2024-08-09T00:01", "--end", "2024-08-09T00:03")
+    ended = run("query", "klines", "BTCUSDT", "--interval", "1m", "--store", stored, "--json", *span)
+    assert [json.loads(line)["open"] for line in ended.out.splitlines()] == [101.0, 102.0]
+
+
+def test_simulated_rows_are_never_shown_without_their_mark(run: Run, stored: str) -> None:
+    ended = run("query", "klines", "ETHUSDT", "--store", stored, "--columns", "close")
+    assert ended.out.count("simulated") == 3
+    assert "3 of these 3 rows are simulated." in ended.err
+    assert "simulated" not in run("query", "klines", "BTCUSDT", "--store", stored).err
+
+
+def test_an_empty_store_shows_an_empty_table(run: Run, tmp_path: Any) -> None:
+    ended = run("query", "trades", "--store", f"delta://{tmp_path}/none")
+    assert ended.code == 0
+    assert "price" in ended.out
+    assert "No rows." in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trads",), "Unknown table 'trads'"),
+        (("trades", "BTCUSDC"), "Did you mean BTCUSDT"),
+        (("trades", "--columns", "prise"), "trades has no column 'prise'"),
+        (("trades", "--start", "yesterday"), "'yesterday' is not a time"),
+        (("trades", "--json", "--csv"), "Choose one of --json and --csv."),
+        (("book_snapshots", "--csv"), "CSV has no lists, which bids, asks are"),
+        (("trades", "--store", "oracle://x"), "No store answers to oracle://"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run: Run, stored: str, arguments: tuple[str, ...], words: str) -> None:
+    store = () if "--store" in arguments else ("--store", stored)
+    ended = run("query", *arguments, *store)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert words in ended.err
+    assert ended.err.count("\n") == 1
