@@ -126,11 +126,15 @@ def _rows(table: "pl.DataFrame", simulated: set[tuple[str, str]]) -> list[dict[s
 def _show(changes: "pl.DataFrame", statistics: "pl.DataFrame", simulated: set[tuple[str, str]]) -> None:
     import polars as pl
 
-    from marketlab.cli.terminal import note, print_table
+    from marketlab.cli.terminal import print_table
 
-    print_table(changes.with_columns(pl.selectors.float().round_sig_figs(6)))
-    # A symbol a column: nineteen statistics are easier to read from top to bottom.
-    columns = [" ".join(map(str, name)) for name in statistics.select("symbol", "interval").iter_rows()]
+    marks = ["simulated" if key in simulated else "" for key in changes.select("exchange", "symbol").iter_rows()]
+    print_table(changes.with_columns(pl.selectors.float().round_sig_figs(6), pl.Series("origin", marks)))
+    # A symbol a column: so many statistics are easier to read from top to bottom.
+    columns = [
+        f"{symbol} {interval}{' simulated' if (exchange, symbol) in simulated else ''}"
+        for exchange, symbol, interval in statistics.select("exchange", "symbol", "interval").iter_rows()
+    ]
     values = statistics.drop("exchange", "symbol", "interval")
     turned = values.select(
         pl.selectors.float().round_sig_figs(6).cast(pl.String),
@@ -138,5 +142,3 @@ def _show(changes: "pl.DataFrame", statistics: "pl.DataFrame", simulated: set[tu
         pl.selectors.integer().cast(pl.String),
     ).select(values.columns)
     print_table(turned.transpose(include_header=True, header_name="statistic", column_names=columns))
-    if simulated:
-        note(f"Simulated: {', '.join(sorted(symbol for _, symbol in simulated))}.")

@@ -39,9 +39,13 @@ def test_tables_for_people(run: Run, stored: str) -> None:
     assert ended.err == ""
 
 
-def test_simulated_symbols_are_named(run: Run, stored: str) -> None:
+def test_simulated_symbols_are_marked_in_both_tables(run: Run, stored: str) -> None:
     ended = run("analyze", "--store", stored)
-    assert "Simulated: ETHUSDT." in ended.err
+    assert [line.split()[1] for line in ended.out.splitlines() if line.endswith("simulated │")] == [
+        "binance",
+        "statistic",
+    ]
+    assert "ETHUSDT 1m simulated" in ended.out
 
 
 def test_bars_can_be_joined_first(run: Run, stored: str) -> None:
