@@ -3,6 +3,7 @@
 from marketlab.exchange_server.limits import Limits
 from marketlab.exchange_server.local import LocalExchange
 from marketlab.exchange_server.server import ORIGIN_HEADER, ExchangeServer
+from marketlab.exchange_server.simulation import Simulation
 from marketlab.exchange_server.source import Source, TapeSource
 
-__all__ = ["ORIGIN_HEADER", "ExchangeServer", "Limits", "LocalExchange", "Source", "TapeSource"]
+__all__ = ["ORIGIN_HEADER", "ExchangeServer", "Limits", "LocalExchange", "Simulation", "Source", "TapeSource"]

@@ -73,12 +73,11 @@ class _KlineStream:
             return []
         klines = self._listing.klines(self._interval)
         if not traded:
-            klines.advance(now)
+            klines.advance(now - LATE)
         rows = klines.rows
         if not rows:
             return []
-        frames = [self._payload(at, now, closed=True) for at in range(self._next, len(rows) - 1) if rows[at].full]
-        self._next = len(rows) - 1
+        frames = self._closed(now)
         if now >= self._tick:
             self._tick = now - now % self._every + self._every
             frames += self._running(now)
@@ -86,7 +85,16 @@ class _KlineStream:
         return frames
 
     def finish(self, now: int) -> Iterable[bytes]:
-        return self._running(now) if self._listing.klines(self._interval).rows else []
+        klines = self._listing.klines(self._interval)
+        klines.advance(now)
+        frames = self._closed(now)
+        return [*frames, *self._running(now)] if klines.rows and klines.rows[-1].count else frames
+
+    def _closed(self, now: int) -> list[bytes]:
+        rows = self._listing.klines(self._interval).rows
+        frames = [self._payload(at, now, closed=True) for at in range(self._next, len(rows) - 1) if rows[at].full]
+        self._next = max(len(rows) - 1, 0)
+        return frames
 
     def _running(self, now: int) -> list[bytes]:
         row = self._listing.klines(self._interval).rows[-1]

@@ -5,7 +5,7 @@
 3. A period counts as full if the source shows it from its first moment on and no trade id is missing in it. Only full
    periods are ever called closed, and only they are answered over REST.
 4. A trade shows that the periods before its own are over. Other events show it a second later: on the real exchange
-   a depth event runs up to 0.2 s ahead of trades that happened before it.
+   a depth event runs up to 0.2 s ahead of trades that happened before it. At the source's end nothing can follow.
 """
 
 from collections.abc import Iterator, Sequence
@@ -182,10 +182,10 @@ class Klines:
             row.add(trades.ids[at], price, trades.sizes[at], bought=not trades.makers[at])
         self._taken = len(trades)
 
-    def advance(self, now: int) -> None:
-        """Let exchange time pass, where an event other than a trade happened at `now` (rule 4)."""
-        if self.rows and now - LATE >= self.rows[-1].end:
-            self._row_at(now - LATE, self.rows[-1].close)
+    def advance(self, sure: int) -> None:
+        """Let exchange time pass: no trade from before `sure` will follow."""
+        if self.rows and sure >= self.rows[-1].end:
+            self._row_at(sure, self.rows[-1].close)
 
     def between(self, start: int | None, end: int | None, limit: int) -> Iterator[Candle]:
         """Full candles that open from `start` to `end` (both inclusive): the oldest `limit` where a start is given,

@@ -14,6 +14,7 @@ from marketlab import tapes
 from marketlab.clock import Clock
 from marketlab.exchange_server.connection import Connection
 from marketlab.exchange_server.frames import PREFIX, event_time
+from marketlab.exchange_server.klines import LATE
 from marketlab.exchange_server.listing import Listing
 from marketlab.exchange_server.routes import Route, Routes
 from marketlab.exchange_server.source import Source, symbol_asked
@@ -48,6 +49,7 @@ class Player:
         self.started = asyncio.Event()
         self.done = asyncio.Event()
         self.played = 0
+        self.ended = False
         self.holding = ""
         """The symbol whose snapshot is waited for; empty while playing."""
         self._source = source
@@ -69,6 +71,11 @@ class Player:
         """Exchange time in microseconds: that of the newest event played."""
         return (event_time(self._timed) if self._timed else 0) or self._begins
 
+    @property
+    def sure(self) -> int:
+        """No trade from before this moment will follow."""
+        return self.now if self.ended else self.now - LATE
+
     def moved(self) -> None:
         """Something happened that a holding player may wait for: a book was asked for, a subscription has gone."""
         self._moved.set()
@@ -85,6 +92,7 @@ class Player:
                 self.played += 1
                 if self.played % _SLICE == 0:
                     await self._flush()
+            self.ended = True
             for route in self._routes.derived():
                 self._deliver(route, route.derived.finish(self.now) if route.derived else ())
             await self._flush()

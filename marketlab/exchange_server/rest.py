@@ -171,7 +171,7 @@ class Rest:
         if query.params.get("timeZone", "0") not in ("0", "0:00", "00:00", "+0", "-0"):
             raise Refusal(-1130, "Data sent for parameter 'timeZone' is not valid: this local exchange knows UTC only.")
         klines = listing.klines(interval)
-        klines.advance(self._player.now)
+        klines.advance(self._player.sure)
         rows = klines.between(query.time("startTime"), query.time("endTime"), query.limit(500, 1000))
         return [row.row(micros=query.micros) for row in rows]
 
