@@ -68,9 +68,10 @@ def _series(kinds: Kinds) -> list[str]:
 
 
 def _parts(kinds: Kinds) -> list[nw.Expr]:
-    closed = nw.col("closed") if "closed" in kinds else nw.lit(value=True)
     trades = [nw.col(column) > 0 for column in ("trade_count", "volume") if column in kinds] or [nw.lit(value=True)]
-    parts = [closed.cast(nw.Int64).alias("_closed"), nw.any_horizontal(*trades, ignore_nulls=True).alias("_traded")]
+    parts = [nw.any_horizontal(*trades, ignore_nulls=True).alias("_traded")]
+    if "closed" in kinds:
+        parts.append(nw.col("closed").cast(nw.Int64).alias("_closed"))
     if "origin" in kinds:
         parts.append((nw.col("origin") == "simulated").cast(nw.Int64).alias("_simulated"))
     return parts
@@ -85,7 +86,7 @@ def _start(table: Table, target: Interval) -> nw.Expr:
             raise Unsupported(f"resample needs times in UTC here, not {zone}: run SET TimeZone = 'UTC' first.")
         time = time.dt.convert_time_zone("UTC")
     if target.length is None:
-        return time.dt.truncate("1mo")
+        return _month(time)
     if target.text == "1w":
         return _day(time) - (time.dt.weekday().cast(nw.Int64) - 1) * nw.lit(_DAY)
     return time.dt.truncate(target.text) if native else _from_midnight(time, target.length)
@@ -93,6 +94,10 @@ def _start(table: Table, target: Interval) -> nw.Expr:
 
 def _day(time: nw.Expr) -> nw.Expr:
     return time.dt.truncate("1d")
+
+
+def _month(time: nw.Expr) -> nw.Expr:
+    return _day(time) - (time.dt.day().cast(nw.Int64) - 1) * nw.lit(_DAY)
 
 
 def _from_midnight(time: nw.Expr, length: timedelta) -> nw.Expr:
@@ -108,14 +113,13 @@ def _from_midnight(time: nw.Expr, length: timedelta) -> nw.Expr:
 
 
 def _end(start: nw.Expr, target: Interval) -> nw.Expr:
-    following = (
-        (start + nw.lit(31 * _DAY)).dt.truncate("1mo") if target.length is None else start + nw.lit(target.length)
-    )
+    following = _month(start + nw.lit(31 * _DAY)) if target.length is None else start + nw.lit(target.length)
     return following - nw.lit(_TICK)
 
 
 def _sums(kinds: Kinds) -> list[nw.Expr]:
-    sums = [nw.col(column).sum() for column in (*_SUMS, "_closed") if column in kinds or column == "_closed"]
+    sums = [nw.col(column).sum() for column in _SUMS if column in kinds]
+    sums.append(nw.col("_closed").sum() if "closed" in kinds else nw.len().alias("_closed"))
     if "received" in kinds:
         sums.append(nw.col("received").max())
     if "origin" in kinds:
@@ -175,14 +179,19 @@ def _seconds(start: str, end: str) -> nw.Expr:
 
 
 def _finished(gathered: Table, target: Interval, kinds: Kinds) -> Table:
-    bounded = gathered.with_columns(_end=_end(nw.col("_start"), target))
+    zone = getattr(kinds["open_time"], "time_zone", None)
+    bounds = {"_start": nw.col("_start"), "_end": nw.col("_end")}
+    if zone not in (None, "UTC"):
+        bounds = {name: moment.dt.convert_time_zone(zone) for name, moment in bounds.items()}
+    bounded = gathered.with_columns(_end=_end(nw.col("_start"), target)).with_columns(**bounds)
     whole = (nw.col("_first") == nw.col("_start")) & (nw.col("_last_end") == nw.col("_end"))
-    filled = nw.col("_closed") * _seconds("_first", "_first_end") == _seconds("_start", "_end")
-    changes = {"interval": nw.lit(target.text), "closed": whole & filled}
-    for column, moment in (("open_time", "_start"), ("close_time", "_end")):
-        zone = getattr(kinds[column], "time_zone", None)
-        there = nw.col(moment) if zone in (None, "UTC") else nw.col(moment).dt.convert_time_zone(zone)
-        changes[column] = there.cast(kinds[column])
+    filled = nw.col("_closed").cast(nw.Int64) * _seconds("_first", "_first_end") == _seconds("_start", "_end")
+    changes = {
+        "interval": nw.lit(target.text),
+        "open_time": nw.col("_start").cast(kinds["open_time"]),
+        "close_time": nw.col("_end").cast(kinds["close_time"]),
+        "closed": whole & filled,
+    }
     # Sums come back wider than what was summed on some engines.
     changes |= {column: nw.col(column).cast(kinds[column]) for column in _SUMS if column in kinds}
     if "origin" in kinds:
