@@ -48,7 +48,7 @@ def from_url(url: str) -> "DeltaStore":
 def _reading(place: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pl.exceptions.ComputeError) as error:
+    except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
         raise StoreUnavailable(f"Cannot read {place}: {error}") from error
 
 
@@ -58,11 +58,11 @@ class DeltaStore:
     scheme: ClassVar[str] = "delta"
     batching: Batching = Batching(rows=50_000, seconds=10.0, bytes=64_000_000)
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, small_files: int = 40) -> None:
         self.folder = folder.absolute()
         self.url = f"delta://{self.folder}"
         self.spool: Path | None = self.folder / "_spool"
-        self._tables = {name: HistoryTable(self.folder / name, name) for name in tables.TABLES}
+        self._tables = {name: HistoryTable(self.folder / name, name, small_files) for name in tables.TABLES}
         self._lock = Lock()
         self._closed = False
 

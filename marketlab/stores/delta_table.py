@@ -40,7 +40,6 @@ __all__ = ["HistoryTable"]
 
 RETENTION_HOURS = 24
 FILE_BYTES = 128 * 1024 * 1024
-SMALL_FILES = 40
 TRIES = 25
 
 _log = logging.getLogger(__name__)
@@ -61,11 +60,15 @@ _TYPES: dict[Any, DataType] = {
 
 
 class HistoryTable:
-    """The table `name` in the folder `path`. One thread at a time; other processes as they like."""
+    """The table `name` in the folder `path`. One thread at a time; other processes as they like.
 
-    def __init__(self, path: Path, name: str) -> None:
+    `small_files` is by how many small files a table may exceed the number of its partitions before they are joined.
+    """
+
+    def __init__(self, path: Path, name: str, small_files: int) -> None:
         self.path = path
         self.name = name
+        self.small_files = small_files
         self.spec = tables.spec(name)
         self._kept: DeltaTable | None = None
         self._pause = Event()
@@ -286,7 +289,7 @@ class HistoryTable:
         try:
             small = self.files(handle, self.ranged).filter(pl.col("bytes") < FILE_BYTES // 2)
             surplus = small.height - small.select(pl.struct(_PARTITION).n_unique()).item()
-            if surplus >= SMALL_FILES:
+            if surplus >= self.small_files:
                 self.maintain(handle)
         except (DeltaError, OSError) as error:
             # The rows are stored; tidying up is tried again after the next batch.

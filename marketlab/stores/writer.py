@@ -162,11 +162,11 @@ class Writer:
         with self._state:
             if len(self._pending) >= self._backlog:
                 self._hurry_up()
-                self._state.wait_for(lambda: len(self._pending) < self._backlog, 0 if self.failed else 1.0)
+                patience = 2 * self._sync_seconds if self.failed else 1.0
+                self._state.wait_for(lambda: len(self._pending) < self._backlog, patience)
             if self._stopping or self._broken or len(self._pending) >= self._backlog:
-                raise self.failed or StoreUnavailable(
-                    "The writer is closed." if self._stopping else f"The disk of {self.spool} is too slow."
-                )
+                words = "The writer is closed." if self._stopping else f"The disk of {self.spool} is too slow."
+                raise StoreUnavailable(str(self.failed or words))
             self._pending += taken
             self._accepted += len(taken)
             if len(self._pending) > self._batching.rows:

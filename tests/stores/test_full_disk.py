@@ -1,0 +1,92 @@
+"""A disk without room: one sentence, nothing half written, and it goes on when there is room again."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketlab import tables
+from marketlab.errors import StoreUnavailable
+from marketlab.stores.contract import Batching
+from marketlab.stores.delta import DeltaStore
+from marketlab.stores.writer import Writer
+
+PROGRAMS = Path(__file__).parent / "programs.py"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can only be made by root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def resize(place: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+
+def quick_pauses() -> Iterator[float]:
+    while True:
+        yield 0.01
+
+
+def fill(writer: Writer, rows: Any, start: int = 0) -> int:
+    for at in range(start, 1_000_000, 100):
+        try:
+            writer.accept(rows.trades(range(at, at + 100)))
+        except StoreUnavailable:
+            return at
+    raise AssertionError("there was room for everything")
+
+
+@pytest.mark.parametrize("limit", ["3000", "60000"])
+def test_a_limit_of_file_sizes(tmp_path: Path, limit: str) -> None:
+    done = subprocess.run(
+        [sys.executable, PROGRAMS, "full", tmp_path, limit], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    sentences = done.stdout.splitlines()
+    assert len(sentences) == 2
+    assert all("the file size limit of this process is reached: raise it" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("rows_per_segment", [500, 1_000_000])
+def test_a_disk_of_one_megabyte(small_disk: Path, rows: Any, rows_per_segment: int) -> None:
+    batching = Batching(rows_per_segment, 3600.0, 1_000_000_000)
+    with DeltaStore(small_disk / "store") as store:
+        writer = Writer(store, batching=batching, sync_seconds=0.005, backlog=5_000, delays=quick_pauses)
+        taken = fill(writer, rows)
+        with pytest.raises(StoreUnavailable, match="the disk is full: free some room") as caught:
+            writer.flush()
+        assert "\n" not in str(caught.value)
+        assert writer.failed is not None
+        seen = store.read("trades").height
+        resize(small_disk, "size=64m")
+        writer.accept(rows.trades(range(taken, taken + 100)))
+        report = writer.close()
+        assert (report.pending, report.failure) == (0, "")
+        found = store.read("trades")
+        assert found.height == found.get_column("trade_id").n_unique() == taken + 100 >= seen
+
+
+def test_a_read_only_disk(small_disk: Path, rows: Any) -> None:
+    with DeltaStore(small_disk / "store") as store:
+        with Writer(store) as writer:
+            writer.accept(rows.trades(range(10)))
+        resize(small_disk, "ro")
+        assert store.read("trades").height == 10
+        with pytest.raises(StoreUnavailable, match="the disk is read-only"):
+            Writer(store)
+        with pytest.raises(StoreUnavailable, match="the disk is read-only"):
+            store.write("trades", tables.to_table("trades", [rows.trade(11)]))
+        resize(small_disk, "rw")
