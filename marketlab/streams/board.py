@@ -74,6 +74,10 @@ class Board:
         """Records of a type, of one symbol or of all."""
         return sum(entry.count for entry in self._of(kind, symbol))
 
+    def total(self, symbol: str | None = None) -> int:
+        """Records of streams, of one symbol or of all."""
+        return sum(entry.count for entry in self._entries.values() if symbol in (None, entry.last.symbol))
+
     def closed(self, symbol: str | None = None) -> int:
         """Closed klines of one symbol or of all."""
         return sum(entry.closed for entry in self._of(Kline, symbol))

@@ -12,7 +12,7 @@ import msgspec
 from marketlab.clock import Clock, SystemClock
 from marketlab.errors import ConnectionLost, MarketlabError, RateLimited, Rejected, UsageError
 from marketlab.exchanges.contract import Exchange, Request
-from marketlab.records import Origin, Record
+from marketlab.records import Kline, Origin, Record
 from marketlab.streams.backoff import Backoff
 from marketlab.streams.pacing import Priority, WeightBudget, retry_after
 from marketlab.streams.transport import ORIGIN_HEADER, origin_of
@@ -20,6 +20,7 @@ from marketlab.streams.transport import ORIGIN_HEADER, origin_of
 __all__ = ["FOREIGN", "Answer", "Rest", "translate"]
 
 _log = logging.getLogger("marketlab.streams")
+_PAGE = 1000
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 
 
@@ -110,6 +111,24 @@ class Rest:
         answer = await self.fetch(request, priority, attempts=attempts)
         told = origin if origin is not None and answer.origin == "rest" else answer.origin
         return self._exchange.answer(request, answer.body, answer.at, told)
+
+    async def klines(self, symbol: str, interval: str, limit: int) -> list[Kline]:
+        """The newest `limit` klines, by opening time; the last one may still be open.
+
+        Raises:
+            ExchangeError: the exchange did not answer, or refused.
+        """
+        klines: list[Kline] = []
+        end: int | None = None
+        while len(klines) < limit:
+            wanted = min(limit - len(klines), _PAGE)
+            records = await self.records(self._exchange.klines_request(symbol, interval, None, end, wanted))
+            page = [record for record in records if isinstance(record, Kline)]
+            klines = page + klines
+            if len(page) < wanted:
+                break
+            end = page[0].open_time
+        return klines
 
     async def _ask(self, request: Request) -> Answer:
         url = self._hosts[0] + request.path

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from marketlab.clock import Clock
-from marketlab.errors import ConnectionLost, ExchangeError, RateLimited, Rejected, UsageError
+from marketlab.errors import ConnectionLost, ExchangeError, RateLimited, Rejected
 from marketlab.exchanges.contract import Connection, Exchange, Subscription
 from marketlab.streams.backoff import Backoff
 from marketlab.streams.link import Downstream, Link
@@ -29,11 +29,13 @@ _PATIENCE_TO_CLOSE_S = 3.0
 class StreamSettings(msgspec.Struct, frozen=True):
     """How streams behave; every value in seconds has a default that suits a real exchange.
 
+    `start_timeout_s` is how long a first connection may take before whoever asked is told that it cannot be had;
     `patience_s` says for each channel (klines of all intervals: `kline`) how much silence is believed.
     """
 
     backoff: Backoff = Backoff()
     open_timeout_s: float = 10.0
+    start_timeout_s: float = 15.0
     overlap_s: float = 1.0
     handover_s: float = 10.0
     patience_s: Mapping[str, float] = {}
@@ -43,8 +45,8 @@ class StreamSettings(msgspec.Struct, frozen=True):
 class Runner:
     """One connection of an exchange, kept up.
 
-    `first` is done when the connection was open for the first time; it fails with Rejected or UsageError where trying
-    again would change nothing.
+    `first` is done when the connection was open for the first time; it fails with what trying again would not mend:
+    Rejected, UsageError.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Runner:
                 if previous is not None:
                     link.hold()
                 task = self._task = asyncio.create_task(link.run())
+                await asyncio.sleep(0)  # once it has begun, it closes its socket whatever happens
                 if previous is not None:
                     await self._overlap(link, task, previous)
                     if task.done() and not previous.done():
@@ -124,8 +127,13 @@ class Runner:
                 else:
                     _log.info("Replacing the connection to %s: %s.", self.url, link.reason)
                     previous = task
+        except Exception as error:
+            if not self.first.done():
+                self.first.set_exception(error)
+            raise
         finally:
             self.link = None
+            self.first.cancel()
             for open_one in (self._task, previous):
                 if open_one is not None:
                     await _end(open_one)
@@ -138,9 +146,6 @@ class Runner:
                 transport = await connect(url, timeout_s=self._settings.open_timeout_s, proxy=self._settings.proxy)
             except ExchangeError as error:
                 await self._failed(error)
-            except UsageError as error:
-                self._give_up(error)
-                raise
             else:
                 return self._linked(connection, transport)
 
@@ -173,17 +178,12 @@ class Runner:
         self.last_error = error
         self._hosts.append(self._hosts.pop(0))
         if isinstance(error, Rejected) and not self.first.done():
-            self._give_up(error)
             raise error
         delay = next(self._delays)
         if isinstance(error, RateLimited):
             delay = max(delay, error.retry_after)
         _log.warning("%s Trying again in %.1f s.", error, delay)
         await self._clock.sleep(delay)
-
-    def _give_up(self, error: ExchangeError | UsageError) -> None:
-        if not self.first.done():
-            self.first.set_exception(error)
 
     async def _overlap(self, link: Link, task: asyncio.Task[None], previous: asyncio.Task[None]) -> None:
         """Until the new connection gives what the old one gave, or the old one is gone."""

@@ -43,6 +43,7 @@ class SmallExchange:
         self.asked: list[str] = []
         self.headers: dict[str, str] = {}
         self.refuse: list[web.Response] = []
+        self.answers_pings = True
         self._script = script
         self._answer = answer
         self._open: set[web.WebSocketResponse] = set()
@@ -67,7 +68,7 @@ class SmallExchange:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self.refuse:
             return self.refuse.pop(0)
-        socket = web.WebSocketResponse(timeout=0.5)
+        socket = web.WebSocketResponse(timeout=0.5, autoping=self.answers_pings)
         for name, value in self.headers.items():
             socket.headers[name] = value
         await socket.prepare(request)

@@ -1,0 +1,64 @@
+"""A book as it was at one moment, for people to look at."""
+
+import msgspec
+
+from marketlab.records import Levels
+
+__all__ = ["Book"]
+
+
+class Book(msgspec.Struct, frozen=True):
+    """The best levels of an order book: bids falling, asks rising. A copy; it does not change any more.
+
+    `verified` says that the levels follow from a snapshot of the exchange without a hole; `known` is the range of
+    prices whose levels are all known. `compared` and `equal` say how often the best prices were held against the
+    exchange's own quotes, and agreed.
+    """
+
+    exchange: str
+    symbol: str
+    id: int
+    time: int
+    verified: bool
+    known: tuple[float, float] | None
+    bids: Levels
+    asks: Levels
+    compared: int
+    equal: int
+
+    @property
+    def best_bid(self) -> float | None:
+        """The highest bid price; None on an empty side."""
+        return self.bids[0][0] if self.bids else None
+
+    @property
+    def best_ask(self) -> float | None:
+        """The lowest ask price; None on an empty side."""
+        return self.asks[0][0] if self.asks else None
+
+    @property
+    def middle(self) -> float | None:
+        """Half way between the best prices."""
+        bid, ask = self.best_bid, self.best_ask
+        return None if bid is None or ask is None else (bid + ask) / 2
+
+    @property
+    def spread(self) -> float | None:
+        """Best ask less best bid."""
+        bid, ask = self.best_bid, self.best_ask
+        return None if bid is None or ask is None else ask - bid
+
+    @property
+    def spread_bps(self) -> float | None:
+        """The spread in hundredths of a percent of the middle."""
+        spread, middle = self.spread, self.middle
+        return None if spread is None or not middle else spread / middle * 10_000
+
+    def __repr__(self) -> str:
+        state = "verified" if self.verified else "not verified"
+        bid, ask = (
+            (f"{size:g} @ {price:.12g}" for price, size in (*self.bids[:1], *self.asks[:1]))
+            if (self.bids and self.asks)
+            else ("-", "-")
+        )
+        return f"<Book {self.symbol} on {self.exchange}: bid {bid}, ask {ask}, id {self.id}, {state}>"
