@@ -17,6 +17,7 @@ __all__ = ["counting", "note", "print_json", "print_table"]
 def print_json(value: Any) -> None:
     """One JSON value on one line."""
     sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    sys.stdout.flush()
 
 
 def print_table(table: "pl.DataFrame") -> None:
