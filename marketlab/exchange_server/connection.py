@@ -46,6 +46,8 @@ class Connection:
         self.variant = variant
         self.streams: dict[str, None] = {}
         self.outgoing: list[bytes] = []
+        self.muted = False
+        """Whether what is outgoing is thrown away instead."""
         self._socket = socket
         self._writer: AbstractStreamWriter | None = None
         self._transport: asyncio.Transport | None = None
@@ -87,7 +89,7 @@ class Connection:
 
     async def flush(self) -> None:
         """Send what is outgoing; returns when the client is ready for more. A lost client loses it."""
-        if not self.open or self._writer is None:
+        if self.muted or not self.open or self._writer is None:
             self.outgoing.clear()
             return
         data = b"".join(self.outgoing)

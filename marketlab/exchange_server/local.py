@@ -2,11 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Self
 
 from marketlab.exchange_server.limits import Limits
-from marketlab.exchange_server.player import Faults
 from marketlab.exchange_server.server import ExchangeServer
 from marketlab.exchange_server.source import Source
 
@@ -30,7 +29,8 @@ class LocalExchange:
         hold: bool = True,
         loop: int = 1,
         limits: Limits | None = None,
-        fault: Faults | None = None,
+        faults: Sequence[str] = (),
+        fault_every: int = 1000,
     ) -> None:
         self._server = ExchangeServer(
             source,
@@ -41,7 +41,8 @@ class LocalExchange:
             hold=hold,
             loop=loop,
             limits=limits,
-            fault=fault,
+            faults=faults,
+            fault_every=fault_every,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="marketlab-exchange", daemon=True)

@@ -8,26 +8,24 @@ once, so that full speed cannot outrun the snapshot.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from marketlab import tapes
 from marketlab.clock import Clock
 from marketlab.exchange_server.connection import Connection
+from marketlab.exchange_server.faults import Faults
 from marketlab.exchange_server.frames import PREFIX, event_time
 from marketlab.exchange_server.klines import LATE
 from marketlab.exchange_server.listing import Listing
 from marketlab.exchange_server.routes import Route, Routes
 from marketlab.exchange_server.source import Source, symbol_asked
 
-__all__ = ["Faults", "Player"]
+__all__ = ["Player"]
 
 _SLICE = 256  # frames between two looks at the clients
 _TIDY = 4096  # frames between two looks at what is kept undecoded
 _AT_ONCE = 0.001  # seconds; waiting for less costs more than it paces
 _LEAP = 60_000_000_000  # nanoseconds of silence between two tapes that are not waited for
-
-Faults = Callable[[bytes], Iterable[bytes]]
-"""Turns a frame into what is sent in its place."""
 
 
 class Player:
@@ -44,7 +42,7 @@ class Player:
         speed: float,
         hold: bool,
         begins: int,
-        fault: Faults | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.started = asyncio.Event()
         self.done = asyncio.Event()
@@ -59,7 +57,7 @@ class Player:
         self._clock = clock
         self._speed = speed
         self._hold = hold
-        self._fault = fault
+        self._faults = faults
         self._begins = begins
         self._timed = b""
         self._moved = asyncio.Event()
@@ -112,8 +110,9 @@ class Player:
         route.keep(frame)
         if route.timed:
             self._timed = frame
-        if self._fault is not None:
-            self._deliver(route, self._fault(frame))
+        if self._faults is not None:
+            self._deliver(route, self._faults.frames(frame))
+            self._faults.strike(self._connections)
         elif route.outlets:
             route.deliver(frame)
         return self._attend(route, frame) if route.watched else None

@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Self
 from urllib.parse import unquote
 
@@ -14,11 +15,12 @@ from aiohttp import web
 from marketlab.clock import Clock, SystemClock
 from marketlab.errors import UsageError
 from marketlab.exchange_server.connection import Connection
+from marketlab.exchange_server.faults import Faults
 from marketlab.exchange_server.frames import COMBINED, MICROSECONDS, pack
 from marketlab.exchange_server.limits import Limits, Rate, Weights
 from marketlab.exchange_server.listing import Listing
 from marketlab.exchange_server.looped import Looped
-from marketlab.exchange_server.player import Faults, Player
+from marketlab.exchange_server.player import Player
 from marketlab.exchange_server.rest import Refusal, Rest, error
 from marketlab.exchange_server.routes import Routes
 from marketlab.exchange_server.source import Contents, Source
@@ -46,7 +48,8 @@ class ExchangeServer:
         hold: wait for the first `/depth` of symbols whose diff-depth stream is subscribed.
         loop: how often the source is played, ids and times going on from round to round.
         limits: what clients may do.
-        fault: turns each frame into what is sent in its place.
+        faults: kinds of misbehaviour, see `faults.FAULTS`.
+        fault_every: after how many frames they come.
 
     `start` raises UsageError where the port is taken, TapeError where a tape is broken. `done` is set when everything
     was played; connections then stay open and silent. A context manager (async).
@@ -63,7 +66,8 @@ class ExchangeServer:
         hold: bool = True,
         loop: int = 1,
         limits: Limits | None = None,
-        fault: Faults | None = None,
+        faults: Sequence[str] = (),
+        fault_every: int = 1000,
         clock: Clock | None = None,
     ) -> None:
         if not speed > 0:
@@ -78,7 +82,7 @@ class ExchangeServer:
         self._start_after = start_after
         self._hold = hold
         self._limits = limits or Limits()
-        self._fault = fault
+        self._faults = Faults(faults, fault_every) if faults else None
         self._clock = clock or SystemClock()
         self._connections: set[Connection] = set()
         self._runner: web.AppRunner | None = None
@@ -188,7 +192,7 @@ class ExchangeServer:
             speed=self.speed,
             hold=self._hold,
             begins=contents.start,
-            fault=self._fault,
+            faults=self._faults,
         )
         self._rest = Rest(self._listings, self._player)
         self._weights: dict[str, Weights] = defaultdict(lambda: Weights(self._limits, self._clock))

@@ -199,7 +199,7 @@ class _Market:
             return
         price = self.book.best(not buying)
         there = self.book.size(not buying, price)
-        wanted = there if whole else min(there, self._some_size() // 4 + 1000)
+        wanted = there if whole else min(there, self._some_size() // 4000 * 1000 + 1000)
         self._pass_time(end)
         millisecond = self._time // 1000
         trade = {
@@ -278,7 +278,7 @@ def _history(chance: random.Random, market: _Market, start: int) -> list[Candle]
         candle.high = max(candle.open, close) + abs(_whole(steps[1] / 2, market.tick))
         candle.low = max(min(candle.open, close) - abs(_whole(steps[2] / 2, market.tick)), market.tick)
         candle.count = int(market.rate * 60 * (2 + 3 * chance.random()))
-        candle.size = int(candle.count * market.usual_size * (0.5 + chance.random())) // 1000 * 1000
+        candle.size = int(candle.count * market.usual_size * (1.5 + 2 * chance.random())) // 1000 * 1000
         candle.quote = candle.size * ((candle.open + candle.high + candle.low + close) // 4)
         candle.buy_size = int(candle.size * (0.3 + 0.4 * chance.random()))
         candle.buy_quote = candle.quote * candle.buy_size // candle.size

@@ -16,7 +16,7 @@ from marketlab.exchange_server.frames import PREFIX, combined, event_time, strea
 from marketlab.exchange_server.klines import Candle
 from marketlab.records import Origin
 
-__all__ = ["Contents", "Listed", "Source", "TapeSource"]
+__all__ = ["Contents", "Listed", "Source", "TapeSource", "survey", "symbol_asked"]
 
 
 class Listed(msgspec.Struct):
