@@ -4,7 +4,20 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["End", "ExchangeName", "Interval", "Json", "Start", "StoreUrl"]
+__all__ = [
+    "Channels",
+    "Duration",
+    "End",
+    "ExchangeName",
+    "Interval",
+    "Json",
+    "RestUrl",
+    "Start",
+    "StoreUrl",
+    "Symbols",
+    "UntilIdle",
+    "WsUrl",
+]
 
 ExchangeName: TypeAlias = Annotated[str | None, typer.Option("--exchange", metavar="NAME", help="Only this exchange.")]
 
@@ -29,3 +42,35 @@ StoreUrl: TypeAlias = Annotated[
 ]
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
+
+Symbols: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SYMBOL...", help="Such as BTCUSDT or BTC/USDT; else from the settings.", show_default=False
+    ),
+]
+
+Channels: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        metavar="A,B",
+        help="Of trade, agg_trade, kline_<interval>, quote, book, ticker, mini_ticker; else from the settings.",
+    ),
+]
+
+WsUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--ws-url", metavar="URL", help="Another host for streams, such as ws://127.0.0.1:9000.")
+]
+
+RestUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--rest-url", metavar="URL", help="Another host for REST, such as http://127.0.0.1:9000.")
+]
+
+Duration: TypeAlias = Annotated[
+    float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
+]
+
+UntilIdle: TypeAlias = Annotated[
+    float | None, typer.Option("--until-idle", metavar="S", min=0.1, help="End after so many seconds without a record.")
+]

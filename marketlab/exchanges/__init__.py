@@ -7,6 +7,7 @@ An exchange is found, never registered: a module of this folder that bears its n
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from typing import Any
 
 from marketlab.errors import UnknownExchange
 from marketlab.exchanges.contract import Exchange
@@ -21,8 +22,8 @@ def names() -> list[str]:
     return sorted({*_own(), *(entry.name for entry in entry_points(group=_GROUP))})
 
 
-def find(name: str) -> Exchange:
-    """The exchange of this name, in any spelling of its case.
+def find(name: str, **options: Any) -> Exchange:
+    """The exchange of this name, in any spelling of its case, made with options of its own.
 
     Raises:
         UnknownExchange: there is none; the error lists those that are.
@@ -35,7 +36,7 @@ def find(name: str) -> Exchange:
         found = next(iter(entries)).load()
     else:
         raise UnknownExchange(name, names())
-    exchange: Exchange = found()
+    exchange: Exchange = found(**options)
     return exchange
 
 

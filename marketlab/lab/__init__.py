@@ -1,0 +1,1 @@
+"""The composition root: wires streams, stores and the local exchange."""

@@ -1,0 +1,47 @@
+"""Makes feeds as the settings say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marketlab.errors import UsageError
+from marketlab.exchanges import find
+from marketlab.exchanges.contract import Exchange
+from marketlab.market.market import Market
+from marketlab.streams.feed import Feed
+from marketlab.streams.runner import StreamSettings
+
+if TYPE_CHECKING:
+    from marketlab.config import Settings
+
+__all__ = ["exchange_of", "feed_of", "market_of"]
+
+
+def exchange_of(settings: "Settings") -> Exchange:
+    """The exchange that is set, asked for times in the unit that is set."""
+    return find(settings.exchange, microseconds=settings.time_unit == "microsecond")
+
+
+def market_of(settings: "Settings") -> Market:
+    """A market that records books as often and as deep as is set."""
+    every_us = round(settings.snapshot_seconds * 1_000_000)
+    return Market(settings.exchange, depth=settings.snapshot_depth, every_us=every_us)
+
+
+def feed_of(settings: "Settings", *, record: Path | None = None) -> Feed:
+    """A feed of the symbols and channels that are set.
+
+    Raises:
+        UsageError: no symbol is set.
+    """
+    if not settings.symbols:
+        raise UsageError("Name at least one symbol, such as BTCUSDT, or set MARKETLAB_SYMBOLS.")
+    return Feed(
+        settings.symbols,
+        settings.subscribed,
+        exchange_of(settings),
+        ws_url=settings.ws_url,
+        rest_url=settings.rest_url,
+        settings=StreamSettings(proxy=settings.proxy),
+        record=record,
+        market=market_of(settings),
+    )

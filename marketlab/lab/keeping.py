@@ -1,0 +1,56 @@
+"""What is kept of a stream: every trade, quote, ticker, book update, book snapshot and gap, and a kline when it closes."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from marketlab.records import Kline, Record
+from marketlab.stores.writer import Report, Writer
+
+__all__ = ["Keeper", "Kept"]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The account of one store.
+
+    `rows` by table are acknowledged by the store and `changed` of them were new or better than what it had;
+    `pending` records are still in the spool, `failure` says why.
+    """
+
+    store: str
+    rows: dict[str, int]
+    changed: dict[str, int]
+    flushes: int
+    pending: int
+    dead_letters: int
+    failure: str
+
+
+class Keeper:
+    """Hands what is to be kept to the writers of one or more stores."""
+
+    def __init__(self, writers: Iterable[tuple[str, Writer]]) -> None:
+        self._writers = list(writers)
+
+    def accept(self, records: Sequence[Record]) -> None:
+        """Take a batch, in order; never waits for a store.
+
+        Raises:
+            StoreUnavailable: a spool's disk has failed for so long that its backlog is full.
+        """
+        kept = [record for record in records if type(record) is not Kline or record.closed]
+        if kept:
+            for _, writer in self._writers:
+                writer.accept(kept)
+
+    def account(self) -> list[Kept]:
+        """What the stores have so far."""
+        return [_kept(url, writer.stats) for url, writer in self._writers]
+
+    def close(self, timeout: float = 60.0) -> list[Kept]:
+        """Flush everything and let go; what could not be stored stays in its spool, and the account says so."""
+        return [_kept(url, writer.close(timeout)) for url, writer in self._writers]
+
+
+def _kept(url: str, report: Report) -> Kept:
+    return Kept(url, report.rows, report.changed, report.flushes, report.pending, report.dead_letters, report.failure)
