@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from marketlab import charts
+    from marketlab.analysis import price_change, resample, summary
     from marketlab.errors import (
         ConnectionLost,
         ExchangeError,
@@ -54,9 +56,15 @@ __all__ = [
     "UsageError",
     "WriteRejected",
     "__version__",
+    "charts",
+    "price_change",
+    "resample",
+    "summary",
 ]
 
 _PLACES = {
+    "marketlab.analysis": "price_change resample summary",
+    "marketlab.charts": "charts",
     "marketlab.errors": (
         "ConnectionLost ExchangeError MarketlabError MissingDependency RateLimited Rejected StoreError StoreUnavailable "
         "TapeError UnknownExchange UnknownSymbol UnreadableFrame Unsupported UsageError WriteRejected"
@@ -70,7 +78,13 @@ def __getattr__(name: str) -> Any:
     place = _PLACE_OF.get(name)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(place), name)
+    try:
+        module = import_module(place)
+    except ModuleNotFoundError as error:
+        from marketlab.extras import missing
+
+        raise missing(error, f"{__name__}.{name}") or error from None
+    value = module if place == f"{__name__}.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from marketlab.errors import MarketlabError, MissingDependency, UsageError
+from marketlab.errors import MarketlabError, UsageError
+from marketlab.extras import missing
 
 __all__ = ["COMMANDS", "FAILED_OUTSIDE", "USAGE", "command", "exit_code", "main", "program"]
 
@@ -44,18 +45,6 @@ marketlab analyze                                 # what it says
 marketlab COMMAND --help                          # more examples
 """
 
-# Packages that only some extras install; whoever lacks one is told which.
-_EXTRAS = {
-    "deltalake": "history",
-    "jupyterlab": "notebook",
-    "narwhals": "history",
-    "pandas": "pandas",
-    "plotly": "notebook",
-    "polars": "history",
-    "pyarrow": "pandas",
-    "zstandard": "zstd",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program, with the arguments of this process if none are given, and end with its exit code."""
@@ -70,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except MarketlabError as error:
         _end(error)
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
+        told = missing(error, f"marketlab {chosen}".rstrip())
+        if told is None:
             raise
-        _end(MissingDependency(package, _EXTRAS[package], f"marketlab {chosen}"))
+        _end(told)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{where}{error.strerror or error}", file=sys.stderr)

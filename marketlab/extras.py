@@ -1,0 +1,26 @@
+"""Which extra brings which optional package, so that whoever lacks one is told what to install."""
+
+from marketlab.errors import MissingDependency
+
+__all__ = ["EXTRAS", "missing"]
+
+EXTRAS = {
+    "deltalake": "history",
+    "ipywidgets": "notebook",
+    "jupyterlab": "notebook",
+    "narwhals": "history",
+    "pandas": "pandas",
+    "plotly": "notebook",
+    "polars": "history",
+    "pyarrow": "pandas",
+    "tqdm": "notebook",
+    "zstandard": "zstd",
+}
+"""The smallest extra that brings a package."""
+
+
+def missing(error: ModuleNotFoundError, purpose: str) -> MissingDependency | None:
+    """What to tell someone whose import failed; None where the package is not one of ours to bring."""
+    package = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(package)
+    return MissingDependency(package, extra, purpose) if extra else None
