@@ -1,8 +1,10 @@
 import importlib
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,14 @@ from marketlab.errors import ConnectionLost, StoreUnavailable, TapeError, Unknow
 
 Run = Callable[..., Any]
 
+ROOT = Path(__file__).resolve().parents[2]
 
-def arguments_in(examples: str) -> Iterator[list[str]]:
-    for line in examples.strip().splitlines():
-        words = shlex.split(line.partition("#")[0].partition("|")[0].partition(">")[0])
-        assert words[0] == "marketlab", line
-        yield words[1:]
+
+def expect_understood(line: str) -> None:
+    words = shlex.split(line.partition("#")[0].partition("|")[0].partition(" > ")[0].partition(" &")[0])
+    assert words[0] == "marketlab", line
+    parsed = typer.main.get_command(command(words[1]))
+    parsed.make_context(words[1], words[2:]).close()
 
 
 def test_help_lists_every_command_with_its_purpose(run: Run) -> None:
@@ -40,15 +44,25 @@ def test_every_command_teaches_by_examples(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_is_a_command_line_that_is_understood(name: str) -> None:
-    parsed = typer.main.get_command(command(name))
-    for arguments in arguments_in(importlib.import_module(f"marketlab.cli.{name}").EXAMPLES):
-        assert arguments[0] == name
-        parsed.make_context(name, arguments[1:]).close()
+    lines = importlib.import_module(f"marketlab.cli.{name}").EXAMPLES.strip().splitlines()
+    assert lines[0].startswith(f"marketlab {name}")
+    for line in lines:
+        expect_understood(line)
 
 
-def test_the_first_examples_name_commands_that_exist() -> None:
-    for name, *arguments in arguments_in(EXAMPLES.replace("marketlab COMMAND --help", "marketlab query trades")):
-        typer.main.get_command(command(name)).make_context(name, arguments).close()
+def test_the_first_examples_are_understood() -> None:
+    for line in EXAMPLES.replace("marketlab COMMAND --help", "marketlab query trades").strip().splitlines():
+        expect_understood(line)
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda page: page.name
+)
+def test_every_command_line_in_the_documentation_is_understood(page: Path) -> None:
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            if line.startswith("marketlab "):
+                expect_understood(line)
 
 
 def test_no_command_prints_the_help_and_is_a_mistake(run: Run) -> None:
