@@ -215,11 +215,10 @@ class KlineContinuity:
         time, expected = kline.open_time, self._expected
         if expected is not None and time < expected:
             found = self._holes.fill(time, kline.close_time + 1, kline)
-            if not found and time <= self._last_closed:
-                self._counts.doubles += 1
-            elif not found:
+            if not found and time > self._last_closed:
                 self._last_closed = time
                 return (kline,)
+            self._counts.doubles += not found
             return found
         found = (kline,) if expected is None or time == expected else self._hole(expected, kline)
         self._expected, self._last_closed = kline.close_time + 1, time
