@@ -126,7 +126,7 @@ def _volume(bars: _Bars, up: str, down: str) -> dict[str, Any]:
 
 def _faint(colour: str) -> str:
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.35)"
+    return f"rgba({red},{green},{blue},0.5)"
 
 
 def _layout(height: int, header: list[str]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _layout(height: int, header: list[str]) -> dict[str, Any]:
         "title": {"text": " · ".join(header), "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top"}
         | {"pad": {"t": 10}, "font": {"size": 14}},
         "height": height,
-        "margin": {"l": 8, "r": 72, "t": 40, "b": 28},
+        "margin": {"l": 8, "r": 84, "t": 52, "b": 36},
         "paper_bgcolor": _CLEAR,
         "plot_bgcolor": _CLEAR,
         "font": {"color": _TEXT, "size": 12},
@@ -149,7 +149,8 @@ def _layout(height: int, header: list[str]) -> dict[str, Any]:
         "xaxis": axis
         | {"type": "date", "rangeslider": {"visible": False}, "anchor": "y2", "showspikes": True}
         | {"spikemode": "across", "spikethickness": 1, "spikedash": "dot", "spikecolor": _TEXT},
-        "yaxis": axis | {"domain": [0.22, 1], "side": "right"},
+        "modebar": {"bgcolor": _CLEAR, "color": _TEXT, "remove": ["select2d", "lasso2d"]},
+        "yaxis": axis | {"domain": [0.22, 1], "side": "right", "automargin": True},
         "yaxis2": axis | {"domain": [0, 0.2], "side": "right", "rangemode": "tozero", "nticks": 4},
     }
 

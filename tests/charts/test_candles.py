@@ -71,7 +71,7 @@ def test_direction_shows_in_colour_and_in_lightness(palette: str, up: str, down:
     price, volume = drawn(BARS, palette=palette)["data"]
     assert (price["increasing"]["line"]["color"], price["decreasing"]["line"]["color"]) == (up, down)
     assert price["decreasing"]["fillcolor"] == down
-    assert price["increasing"]["fillcolor"].endswith(",0.35)")
+    assert price["increasing"]["fillcolor"].endswith(",0.5)")
     colours = volume["marker"]["color"]
     assert colours[0] == colours[2] == price["increasing"]["fillcolor"]
     assert colours[1] == down
