@@ -29,14 +29,13 @@ def find(name: str, **options: Any) -> Exchange:
         UnknownExchange: there is none; the error lists those that are.
     """
     name = name.strip().lower()
-    entries = entry_points(group=_GROUP, name=name)
     if name in _own():
         found = _of_module(name)
-    elif entries:
+    elif entries := entry_points(group=_GROUP, name=name):
         found = next(iter(entries)).load()
     else:
         raise UnknownExchange(name, names())
-    exchange: Exchange = found(**options)
+    exchange: Exchange = found()
     return exchange
 
 
