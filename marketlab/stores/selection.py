@@ -166,17 +166,19 @@ def accepted(name: str, table: pl.DataFrame) -> pl.DataFrame:
     Raises:
         WriteRejected: it does not fit; `rows` are the offending ones (empty: the table as a whole).
     """
-    schema = tables.spec(name)
-    if dict(table.schema) == dict(schema.schema):
-        nulls = [pl.col(column).is_null() for column in schema.schema if column not in schema.nullable]
-        empty = [pl.col(column) == "" for column in ("exchange", "symbol")]
-        wrong = table.select(pl.any_horizontal([*nulls, *empty]).fill_null(True).arg_true()).to_series().to_list()
-        if wrong:
-            raise WriteRejected(f"{len(wrong)} rows of {name} lack a value that every row must have.", rows=wrong)
-    try:
-        tables.check(name, table)
-    except UsageError as error:
-        raise WriteRejected(str(error)) from None
+    wanted = tables.spec(name)
+    if list(table.schema.items()) != list(wanted.schema.items()):
+        try:
+            tables.check(name, table)
+        except UsageError as error:
+            raise WriteRejected(str(error)) from None
+        table = table.select(list(wanted.schema))
+    nullable = wanted.nullable
+    lacking = [pl.col(column).is_null() for column in wanted.schema if column not in nullable]
+    lacking += [pl.col(column) == "" for column in ("exchange", "symbol")]
+    wrong = table.select(pl.any_horizontal(lacking).fill_null(True).arg_true()).to_series().to_list()
+    if wrong:
+        raise WriteRejected(f"{len(wrong)} rows of {name} lack a value that every row must have.", rows=wrong)
     return tables.in_order(name, tables.unique(name, table))
 
 

@@ -10,8 +10,7 @@
 
 import random
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition, Thread
@@ -27,13 +26,12 @@ from marketlab.records import Record
 from marketlab.stores.contract import Batching, Commit, Store
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.delivery import Delivery
-from marketlab.stores.spool import Contents, Spool
+from marketlab.stores.spool import Spool
+from marketlab.stores.waiting import Intake, Segment, Waiting
 
 __all__ = ["Report", "Writer", "backoff"]
 
-_UNPACKABLE = (TypeError, ValueError, OverflowError)
 _TRIES = 3  # failures after which flush and close say so instead of waiting on
-_IN_MEMORY = 2  # closed segments whose records are kept; what waits behind them is read back from the disk
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -54,14 +52,6 @@ class Report(msgspec.Struct, frozen=True):
     rows: dict[str, int]
     changed: dict[str, int]
     failure: str
-
-
-class _Segment(msgspec.Struct):
-    spool: Spool
-    number: int
-    own: int
-    size: int
-    contents: Contents | None
 
 
 def backoff(first: float = 0.5, ceiling: float = 30.0, chance: Callable[[], float] = random.random) -> Iterator[float]:
@@ -106,7 +96,7 @@ class Writer:
     ) -> None:
         self._store = store
         self._clock = clock or SystemClock()
-        self._batching = batching or store.batching
+        self._many = (batching or store.batching).rows
         self._delays = delays
         self._sync_seconds = sync_seconds
         self._backlog = backlog
@@ -114,15 +104,14 @@ class Writer:
         self._when_full = when_full
         self._temporary = TemporaryDirectory(prefix="marketlab-spool-") if (spool or store.spool) is None else None
         self.spool = spool or store.spool or Path(self._temporary.name if self._temporary else "")
-        self._spool = Spool.create(self.spool)
+        spool_of_mine = Spool.create(self.spool)
         self._dead_letters = DeadLetters(self.spool, self._clock)
+        self._intake = Intake(spool_of_mine, batching or store.batching, self._clock, self._dead_letters)
         self._state = Condition()
         self._pending: list[Record] = []
-        self._open: list[Record] = []  # what the open segment holds
-        self._opened_at = 0.0
-        self._queue: deque[_Segment] = deque()
-        self._on_disk = 0
-        self._accepted = self._settled = self._flushes = self._failures = self._dropped = 0
+        self._waiting = Waiting(spool_of_mine)
+        self._waiting.adopt(Spool.adopt(self.spool))
+        self._accepted = self._unpackable = self._flushes = self._failures = 0
         self._seconds = 0.0
         self._rows: dict[str, int] = {}
         self._changed: dict[str, int] = {}
@@ -130,7 +119,6 @@ class Writer:
         self._broken: BaseException | None = None
         self._disk_failure: StoreUnavailable | None = None
         self._store_failure: StoreUnavailable | None = None
-        self._adopt()
         self._threads = [
             Thread(target=self._guarded, args=(self._keep_syncing,), name="marketlab-spool", daemon=True),
             Thread(target=self._guarded, args=(self._keep_delivering,), name="marketlab-store", daemon=True),
@@ -169,7 +157,7 @@ class Writer:
                 raise StoreUnavailable(str(self.failed or words))
             self._pending += taken
             self._accepted += len(taken)
-            if len(self._pending) > self._batching.rows:
+            if len(self._pending) > self._many:
                 self._state.notify_all()
 
     def flush(self, timeout: float = 60.0) -> Report:
@@ -214,7 +202,9 @@ class Writer:
             self._state.notify_all()
             report = self._report()
         if not any(thread.is_alive() for thread in self._threads):
-            self._let_go()
+            self._waiting.release()
+            if self._temporary is not None:
+                self._temporary.cleanup()
         return report
 
     def __enter__(self) -> Self:
@@ -229,37 +219,27 @@ class Writer:
         return Report(
             self._accepted,
             self._accepted - self._settled,
-            len(self._queue),
-            sum(segment.spool is not self._spool for segment in self._queue),
+            len(self._waiting),
+            self._waiting.adopted,
             self._flushes,
             self._seconds,
             self._dead_letters.count,
-            self._dropped,
+            self._waiting.dropped,
             dict(self._rows),
             dict(self._changed),
             str(self.failed or ""),
         )
 
-    def _adopt(self) -> None:
-        for spool in Spool.adopt(self.spool):
-            for number in spool.numbers():
-                size = spool.path(number).stat().st_size
-                self._queue.append(_Segment(spool, number, 0, size, None))
-                self._on_disk += size
-
-    def _let_go(self) -> None:
-        for spool in {id(segment.spool): segment.spool for segment in self._queue}.values():
-            spool.release()
-        self._spool.release()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+    @property
+    def _settled(self) -> int:
+        return self._waiting.settled + self._unpackable
 
     def _hurry_up(self) -> None:
         self._hurry = True
         self._state.notify_all()
 
     def _is_done(self) -> bool:
-        return self._broken is not None or (self._settled >= self._accepted and not self._queue)
+        return self._broken is not None or (self._settled >= self._accepted and not self._waiting)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         done = False
@@ -277,9 +257,7 @@ class Writer:
     def _keep_syncing(self) -> None:
         while True:
             with self._state:
-                self._state.wait_for(
-                    lambda: self._hurry or len(self._pending) > self._batching.rows, self._sync_seconds
-                )
+                self._state.wait_for(lambda: self._hurry or len(self._pending) > self._many, self._sync_seconds)
                 taken, self._pending = self._pending, []
                 hurry, self._hurry = self._hurry, False
             if not self._sync(taken):
@@ -291,11 +269,13 @@ class Writer:
                     self._state.wait_for(lambda: self._abandoned, self._sync_seconds)
                     self._hurry = hurry
                 continue
-            if hurry or self._is_due():
-                self._close_segment()
             with self._state:
+                if hurry or self._intake.is_due:
+                    segment = self._intake.close()
+                    if segment is not None:
+                        self._waiting.add(segment)
                 self._state.notify_all()
-                if self._stopping and not self._pending and not self._open:
+                if self._stopping and not self._pending and not self._intake.records:
                     return
 
     def _sync(self, taken: list[Record]) -> bool:
@@ -303,80 +283,42 @@ class Writer:
             return True
         try:
             self._make_room()
-            kept = self._append(taken)
+            unpackable = self._intake.take(taken)
         except StoreUnavailable as error:
             with self._state:
                 self._disk_failure = error
                 self._failures += 1
                 self._state.notify_all()
             return False
-        self._disk_failure = None
-        if not self._open:
-            self._opened_at = self._clock.monotonic()
-        self._open += kept
+        with self._state:
+            self._disk_failure = None
+            self._unpackable += unpackable
         return True
 
-    def _append(self, records: Sequence[Record]) -> list[Record]:
-        try:
-            self._spool.append(records)
-        except _UNPACKABLE as error:
-            if len(records) == 1:
-                self._dead_letters.keep(None, f"This cannot be packed: {error}", records)
-                with self._state:
-                    self._settled += 1
-                return []
-            half = len(records) // 2
-            return self._append(records[:half]) + self._append(records[half:])
-        return list(records)
-
     def _make_room(self) -> None:
-        if self._limit is None or self._on_disk + self._spool.size < self._limit:
-            return
         with self._state:
-            # The first segment may be on its way just now; it is not taken from under the store's thread.
-            if self._when_full == "drop" and len(self._queue) > 1:
-                oldest = self._queue[1]
-                del self._queue[1]
-                self._forget(oldest)
-                self._dropped += oldest.own
+            if self._limit is None or self._waiting.bytes + self._intake.size < self._limit:
+                return
+            if self._when_full == "drop" and self._waiting.drop():
                 return
         raise StoreUnavailable(
             f"The spool {self.spool} has reached its limit of {self._limit:,} bytes: "
             "bring the store back or raise the limit."
         )
 
-    def _is_due(self) -> bool:
-        if not self._open:
-            return False
-        age = self._clock.monotonic() - self._opened_at
-        limits = self._batching
-        return len(self._open) >= limits.rows or age >= limits.seconds or self._spool.size >= limits.bytes
-
-    def _close_segment(self) -> None:
-        size = self._spool.size
-        number = self._spool.close_segment()
-        if number is None:
-            return
-        records, self._open = self._open, []
-        with self._state:
-            contents = Contents(records, []) if len(self._queue) < _IN_MEMORY else None
-            self._queue.append(_Segment(self._spool, number, len(records), size, contents))
-            self._on_disk += size
-            self._state.notify_all()
-
     # The store's thread
 
     def _keep_delivering(self) -> None:
         while True:
             with self._state:
-                self._state.wait_for(lambda: self._queue or self._abandoned)
+                self._state.wait_for(lambda: self._waiting or self._abandoned)
                 if self._abandoned:
                     return
-                segment = self._queue[0]
+                segment = self._waiting.first
             if not self._deliver(segment):
                 return
 
-    def _deliver(self, segment: _Segment) -> bool:
+    def _deliver(self, segment: Segment) -> bool:
         delivery = None
         began = monotonic()
         for pause in self._delays():
@@ -390,8 +332,7 @@ class Writer:
                 break
         with self._state:
             self._store_failure = None
-            self._queue.popleft()
-            self._forget(segment)
+            self._waiting.done()
             self._flushes += 1
             self._seconds += monotonic() - began
             if delivery is not None:
@@ -400,7 +341,7 @@ class Writer:
             self._state.notify_all()
         return True
 
-    def _delivery(self, segment: _Segment) -> Delivery:
+    def _delivery(self, segment: Segment) -> Delivery:
         commit = Commit(segment.spool.writer, segment.number)
         contents = segment.contents or segment.spool.read(segment.number)
         return Delivery(self._store, contents, commit, self._dead_letters)
@@ -412,13 +353,6 @@ class Writer:
             self._state.notify_all()
             self._state.wait_for(lambda: self._abandoned, max(pause, error.retry_after or 0.0))
             return not self._abandoned
-
-    def _forget(self, segment: _Segment) -> None:
-        segment.spool.discard(segment.number)
-        self._on_disk -= segment.size
-        self._settled += segment.own
-        if segment.spool is not self._spool and not any(other.spool is segment.spool for other in self._queue):
-            segment.spool.release()
 
 
 def _add(total: dict[str, int], more: dict[str, int]) -> None:

@@ -67,6 +67,15 @@ def adopt(folder: Path, count: int) -> None:
         assert not report.segments, report
 
 
+def accept_in_the_end(writer: Writer, number: int) -> None:
+    for _ in range(1_000):
+        try:
+            return writer.accept(fact(number))
+        except StoreUnavailable:
+            time.sleep(0.01)
+    raise AssertionError("it does not go on though there is room")
+
+
 def full(folder: Path, count: int) -> None:
     """A disk that fills up and is emptied: a limit of file sizes plays the disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -89,7 +98,7 @@ def full(folder: Path, count: int) -> None:
         except StoreUnavailable as error:
             print(error)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        writer.accept(fact(taken))
+        accept_in_the_end(writer, taken)
         report = writer.close()
         assert (report.pending, report.failure) == (0, ""), report
         ids = store.read("trades")["trade_id"].cast(int).to_list()

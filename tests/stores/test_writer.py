@@ -143,7 +143,7 @@ def test_what_waits_behind_a_store_that_is_away_waits_on_the_disk(tmp_path: Path
             writer.accept(rows.trades(range(start, start + 10)))
             expected = start // 10 + 1
             wait_until(lambda expected=expected: writer.stats.segments == expected)
-        assert sum(segment.contents is not None for segment in writer._queue) == 2
+        assert writer._waiting.in_memory == 2
         store.open.set()
     assert store.read("trades").height == 100
 
