@@ -35,7 +35,7 @@ def find(name: str, **options: Any) -> Exchange:
         found = next(iter(entries)).load()
     else:
         raise UnknownExchange(name, names())
-    exchange: Exchange = found()
+    exchange: Exchange = found(**options)
     return exchange
 
 

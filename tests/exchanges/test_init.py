@@ -15,6 +15,10 @@ def test_binance_is_found_by_its_module() -> None:
     assert "contract" not in exchanges.names()
 
 
+def test_options_are_for_the_exchange_itself() -> None:
+    assert exchanges.find("binance", microseconds=False).headers() == {}
+
+
 def test_an_unknown_exchange_names_the_known_ones() -> None:
     with pytest.raises(UnknownExchange, match=r"'nowhere'\. Known: .*binance"):
         exchanges.find("nowhere")
