@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         UsageError,
         WriteRejected,
     )
+    from marketlab.lab import live, local_exchange, open_store
     from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Gap, Kline, Quote, Ticker, Trade
+    from marketlab.streams.feed import Feed
 
 __version__ = "0.1.0"
 
@@ -37,6 +39,7 @@ __all__ = [
     "BookUpdate",
     "ConnectionLost",
     "ExchangeError",
+    "Feed",
     "Gap",
     "Kline",
     "MarketlabError",
@@ -57,6 +60,9 @@ __all__ = [
     "WriteRejected",
     "__version__",
     "charts",
+    "live",
+    "local_exchange",
+    "open_store",
     "price_change",
     "resample",
     "summary",
@@ -69,7 +75,9 @@ _PLACES = {
         "ConnectionLost ExchangeError MarketlabError MissingDependency RateLimited Rejected StoreError StoreUnavailable "
         "TapeError UnknownExchange UnknownSymbol UnreadableFrame Unsupported UsageError WriteRejected"
     ),
+    "marketlab.lab": "live local_exchange open_store",
     "marketlab.records": "AggTrade BookSnapshot BookUpdate Gap Kline Quote Ticker Trade",
+    "marketlab.streams.feed": "Feed",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
 

@@ -1,1 +1,141 @@
-"""The composition root: wires streams, stores and the local exchange."""
+"""The composition root: wires streams, stores and the local exchange, as the settings say.
+
+`live`, `open_store` and `local_exchange` are what a notebook starts with; `collect`, `record` and `replay` of the
+command line use the modules beside this one.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marketlab.exchange_server.local import LocalExchange
+from marketlab.streams.live import LiveFeed
+from marketlab.streams.live import live as _live
+
+if TYPE_CHECKING:
+    from marketlab.stores.contract import Store
+
+__all__ = ["live", "local_exchange", "open_store"]
+
+
+def live(
+    symbols: str | Iterable[str] = (),
+    channels: str | Iterable[str] = (),
+    exchange: str | LocalExchange | None = None,
+    *,
+    store: str | None = None,
+    name: str | None = None,
+    ws_url: str | None = None,
+    rest_url: str | None = None,
+    record: Path | str | None = None,
+) -> LiveFeed:
+    """Stream in the background, in a thread of its own; data flows when this returns. `feed.stop()` ends it.
+
+    Running the same call again, as when a cell is run again, stops the former feed.
+
+    Args:
+        symbols: in any spelling; else those of the settings.
+        channels: `trade`, `agg_trade`, `kline_<interval>`, `quote`, `book`, `ticker`, `mini_ticker`; else those of
+            the settings.
+        exchange: its name, or what `local_exchange` returned; else that of the settings.
+        store: URL of a store that gets every record as well; `feed.stop()` flushes it.
+        name: two calls with one name are the same feed; without it, those with the same arguments are.
+        ws_url: another base URL for streams.
+        rest_url: another base URL for REST.
+        record: a new tape that gets everything that comes off the wire.
+
+    Raises:
+        UsageError: an unknown symbol, channel or exchange, a wrong setting, or a tape that exists already.
+        ConnectionLost: the exchange cannot be reached.
+    """
+    from marketlab.config import load_settings
+    from marketlab.lab.feeding import exchange_of, market_of, stream_settings
+    from marketlab.lab.opening import keeping
+
+    local = exchange if isinstance(exchange, LocalExchange) else None
+    if local is not None and name is None:
+        # Each local exchange has a port of its own, but it is the same cell that makes it.
+        name = f"local {symbols} {channels}"
+    settings = load_settings(
+        symbols=_several(symbols),
+        channels=_several(channels),
+        exchange=exchange if isinstance(exchange, str) else None,
+        ws_url=ws_url or (local and local.ws_url),
+        rest_url=rest_url or (local and local.rest_url),
+    )
+    with ExitStack() as stack:
+        keeper = None if store is None else stack.enter_context(keeping([store], settings))
+        return _live(
+            settings.symbols,
+            settings.subscribed,
+            exchange_of(settings),
+            name=name,
+            ws_url=settings.ws_url,
+            rest_url=settings.rest_url,
+            market=market_of(settings),
+            settings=stream_settings(settings),
+            record=record,
+            lossless=() if keeper is None else (keeper.accept,),
+            ended=(stack.pop_all().close,),
+        )
+
+
+def open_store(url: str | None = None) -> "Store":
+    """The store at a URL, such as `delta://marketdata` or `memory://`; else that of the settings.
+
+    Raises:
+        UsageError: no store answers to such a URL.
+        MissingDependency: the store needs a package that is not installed.
+    """
+    from marketlab.stores.open import open_store as open_url
+
+    if url is None:
+        from marketlab.config import load_settings
+
+        url = load_settings().store
+    return open_url(url)
+
+
+def local_exchange(
+    tape: str | Path | Iterable[str | Path] = (),
+    *,
+    simulate: bool = False,
+    symbols: Iterable[str] = ("BTCUSDT", "ETHUSDT"),
+    seed: int = 1,
+    start: str = "2024-08-09",
+    duration: float | None = None,
+    speed: float = 1.0,
+    port: int = 0,
+) -> LocalExchange:
+    """A local exchange that speaks Binance's protocol, in a thread of its own; `stop()` ends it.
+
+    Args:
+        tape: recordings to play, one after another.
+        simulate: make the data up instead; it is marked as simulated wherever it goes.
+        symbols: what is simulated.
+        seed: another seed, another simulation.
+        start: when the simulation begins (UTC).
+        duration: seconds of exchange time that are simulated; None: no end.
+        speed: times the original pace; `float("inf")`: as fast as clients read.
+        port: 0 takes a free one.
+
+    Raises:
+        UsageError: neither or both of tape and simulation, or a port that is taken.
+        TapeError: a tape is missing or broken.
+    """
+    from marketlab.errors import UsageError
+    from marketlab.exchange_server.simulation import Simulation
+    from marketlab.exchange_server.source import Source, TapeSource
+
+    tapes = [tape] if isinstance(tape, str | Path) else list(tape)
+    if bool(tapes) == simulate:
+        raise UsageError("Say what to play: either tape=... or simulate=True.")
+    source: Source = (
+        Simulation(tuple(symbols), seed=seed, start=start, duration=duration) if simulate else TapeSource(*tapes)
+    )
+    return LocalExchange(source, speed=speed, port=port)
+
+
+def _several(names: str | Iterable[str]) -> tuple[str, ...] | None:
+    return ((names,) if isinstance(names, str) else tuple(names)) or None

@@ -13,7 +13,7 @@ from marketlab.streams.runner import StreamSettings
 if TYPE_CHECKING:
     from marketlab.config import Settings
 
-__all__ = ["exchange_of", "feed_of", "market_of"]
+__all__ = ["exchange_of", "feed_of", "market_of", "stream_settings"]
 
 
 def exchange_of(settings: "Settings") -> Exchange:
@@ -25,6 +25,11 @@ def market_of(settings: "Settings") -> Market:
     """A market that records books as often and as deep as is set."""
     every_us = round(settings.snapshot_seconds * 1_000_000)
     return Market(settings.exchange, depth=settings.snapshot_depth, every_us=every_us)
+
+
+def stream_settings(settings: "Settings") -> StreamSettings:
+    """How streams behave."""
+    return StreamSettings(proxy=settings.proxy)
 
 
 def feed_of(settings: "Settings", *, record: Path | None = None) -> Feed:
@@ -41,7 +46,7 @@ def feed_of(settings: "Settings", *, record: Path | None = None) -> Feed:
         exchange_of(settings),
         ws_url=settings.ws_url,
         rest_url=settings.rest_url,
-        settings=StreamSettings(proxy=settings.proxy),
+        settings=stream_settings(settings),
         record=record,
         market=market_of(settings),
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from marketlab.clock import Clock
 from marketlab.errors import MissingDependency
 from marketlab.exchanges.contract import Exchange
+from marketlab.market.market import Market
 from marketlab.records import AggTrade, Gap, Quote, Ticker, Trade
 from marketlab.streams.book import Book
 from marketlab.streams.feed import CHANNELS, Feed
@@ -49,9 +50,11 @@ class LiveFeed:
         rest_url: Another base URL for REST.
         keep: How many records of each kind and symbol `trades`, `quotes` and so on can give back.
         lossless: Callbacks that get every batch of records from the very first on, in the feed's thread.
+        ended: Called, in this order, when the feed has stopped, however that comes about.
         record: A new tape that gets everything that comes off the wire.
         settings: How streams behave.
         clock: Another clock.
+        market: Judges the records.
 
     Raises:
         UsageError: an unknown symbol, channel or exchange, or a tape that exists already.
@@ -68,9 +71,11 @@ class LiveFeed:
         rest_url: str | None = None,
         keep: int = 10_000,
         lossless: Iterable[Callable[[Batch], None]] = (),
+        ended: Iterable[Callable[[], object]] = (),
         record: Path | str | None = None,
         settings: StreamSettings | None = None,
         clock: Clock | None = None,
+        market: Market | None = None,
     ) -> None:
         self._recent = Recent(keep)
         self._loop = asyncio.new_event_loop()
@@ -84,12 +89,13 @@ class LiveFeed:
             record=record,
             settings=settings,
             clock=clock,
+            market=market,
         )
         for callback in (*lossless, self._recent.add):
             self._feed.hub.lossless(callback)
         self._thread.start()
         # Also runs when nobody refers to this object any more, and at the end of the program.
-        self._end = weakref.finalize(self, _shut_down, self._feed, self._loop, self._thread)
+        self._end = weakref.finalize(self, _shut_down, self._feed, self._loop, self._thread, tuple(ended))
         try:
             self._carry_out(self._feed.start(), None)
         except BaseException:
@@ -274,17 +280,22 @@ def live(
     return feed
 
 
-def _shut_down(feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _shut_down(
+    feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread, ended: tuple[Callable[[], object], ...]
+) -> None:
     if threading.current_thread() is thread:  # the last reference went away in a callback
         ending = loop.create_task(feed.stop())
+        ending.add_done_callback(lambda _: [call() for call in ended])
         ending.add_done_callback(lambda _: loop.stop())
         return
-    ended = asyncio.run_coroutine_threadsafe(feed.stop(), loop)
-    concurrent.futures.wait([ended], timeout=_STOP_S)
+    stopped = asyncio.run_coroutine_threadsafe(feed.stop(), loop)
+    concurrent.futures.wait([stopped], timeout=_STOP_S)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(timeout=_STOP_S)
     if not thread.is_alive():
         loop.close()
+    for call in ended:
+        call()
 
 
 def _table(name: str, records: list[Any], limit: int | None) -> "pl.DataFrame":

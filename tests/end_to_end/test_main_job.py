@@ -49,9 +49,9 @@ def facts(name: str, table: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def stores(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def stores(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     root = tmp_path_factory.mktemp("main_job")
-    made: dict[str, Any] = {"root": root}
+    made: dict[Any, Any] = {"root": root}
     for kind in ("sockets", "replay"):
         for symbol, names in (("BTCUSDT", (BTC,)), ("ETHUSDT", ETH)):
             url = f"delta://{root / kind / symbol}"
@@ -65,18 +65,18 @@ def stores(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
 @pytest.mark.parametrize("kind", ["sockets", "replay"])
 class TestBitcoin:
-    def test_no_trade_is_lost_and_none_is_there_twice(self, stores: dict[str, Any], kind: str) -> None:
+    def test_no_trade_is_lost_and_none_is_there_twice(self, stores: dict[Any, Any], kind: str) -> None:
         with open_store(stores[kind, "BTCUSDT", "url"]) as store:
             ids = store.read("trades", symbol="btc/usdt").get_column("trade_id").cast(pl.Int64).to_list()
         assert ids == list(range(3735693016, 3735703163))
 
-    def test_all_quotes(self, stores: dict[str, Any], kind: str) -> None:
+    def test_all_quotes(self, stores: dict[Any, Any], kind: str) -> None:
         with open_store(stores[kind, "BTCUSDT", "url"]) as store:
             quotes = store.read("quotes", symbol="BTCUSDT")
         assert len(quotes) == 45_134
         assert quotes.get_column("update_id").n_unique() == 45_134
 
-    def test_klines_to_the_last_digit(self, stores: dict[str, Any], kind: str) -> None:
+    def test_klines_to_the_last_digit(self, stores: dict[Any, Any], kind: str) -> None:
         with open_store(stores[kind, "BTCUSDT", "url"]) as store:
             klines = store.read("klines", symbol="BTCUSDT", interval="1m")
         rows = klines.select(
@@ -84,23 +84,23 @@ class TestBitcoin:
         ).rows()
         assert rows == BTC_MINUTES
 
-    def test_the_book_proves_itself(self, stores: dict[str, Any], kind: str) -> None:
+    def test_the_book_proves_itself(self, stores: dict[Any, Any], kind: str) -> None:
         book = stores[kind, "BTCUSDT"]["symbols"]["BTCUSDT"]["book"]
         assert book["compared"] >= 3_000
         assert book["compared"] - book["equal"] <= 2
 
-    def test_nothing_is_missing(self, stores: dict[str, Any], kind: str) -> None:
+    def test_nothing_is_missing(self, stores: dict[Any, Any], kind: str) -> None:
         assert stores[kind, "BTCUSDT"]["gaps"] == 0
 
 
 @pytest.mark.parametrize("kind", ["sockets", "replay"])
 class TestEtherOverTwoTapes:
-    def test_the_book_is_equal_from_its_snapshot_on_and_over_the_seam(self, stores: dict[str, Any], kind: str) -> None:
+    def test_the_book_is_equal_from_its_snapshot_on_and_over_the_seam(self, stores: dict[Any, Any], kind: str) -> None:
         book = stores[kind, "ETHUSDT"]["symbols"]["ETHUSDT"]["book"]
-        assert book["resyncs"] == 1
+        assert book["resyncs"] == 0
         assert book["compared"] == book["equal"] == 3432 + 3036
 
-    def test_trades_continue_without_a_hole(self, stores: dict[str, Any], kind: str) -> None:
+    def test_trades_continue_without_a_hole(self, stores: dict[Any, Any], kind: str) -> None:
         with open_store(stores[kind, "ETHUSDT", "url"]) as store:
             ids = store.read("trades", symbol="ETHUSDT").get_column("trade_id").cast(pl.Int64).to_list()
             assert ids == list(range(1520538925, 1520553440))
@@ -108,7 +108,7 @@ class TestEtherOverTwoTapes:
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
-def test_replay_gives_the_same_rows_as_sockets(stores: dict[str, Any], symbol: str) -> None:
+def test_replay_gives_the_same_rows_as_sockets(stores: dict[Any, Any], symbol: str) -> None:
     with open_store(stores["sockets", symbol, "url"]) as ours, open_store(stores["replay", symbol, "url"]) as theirs:
         left, right = contents(ours), contents(theirs)
     for name in TABLES:
@@ -117,7 +117,7 @@ def test_replay_gives_the_same_rows_as_sockets(stores: dict[str, Any], symbol: s
 
 
 @pytest.mark.parametrize("kind", ["sockets", "replay"])
-def test_everything_twice_leaves_the_store_as_it_was(stores: dict[str, Any], tapes: Path, kind: str) -> None:
+def test_everything_twice_leaves_the_store_as_it_was(stores: dict[Any, Any], tapes: Path, kind: str) -> None:
     url = stores[kind, "BTCUSDT", "url"]
     with open_store(url) as store:
         before = contents(store)
