@@ -129,7 +129,7 @@ def _show(changes: "pl.DataFrame", statistics: "pl.DataFrame", simulated: set[tu
     from marketlab.cli.terminal import print_table
 
     marks = ["simulated" if key in simulated else "" for key in changes.select("exchange", "symbol").iter_rows()]
-    print_table(changes.with_columns(pl.selectors.float().round_sig_figs(6), pl.Series("origin", marks)))
+    print_table(changes.with_columns(pl.selectors.float().round_sig_figs(8), pl.Series("origin", marks)))
     # A symbol a column: so many statistics are easier to read from top to bottom.
     columns = [
         f"{symbol} {interval}{' simulated' if (exchange, symbol) in simulated else ''}"
@@ -137,7 +137,7 @@ def _show(changes: "pl.DataFrame", statistics: "pl.DataFrame", simulated: set[tu
     ]
     values = statistics.drop("exchange", "symbol", "interval")
     turned = values.select(
-        pl.selectors.float().round_sig_figs(6).cast(pl.String),
+        pl.selectors.float().round_sig_figs(8).cast(pl.String),
         pl.selectors.temporal().dt.strftime("%Y-%m-%d %H:%M"),
         pl.selectors.integer().cast(pl.String),
     ).select(values.columns)
