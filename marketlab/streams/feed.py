@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from marketlab.clock import Clock, SystemClock
-from marketlab.errors import MarketlabError, UnreadableFrame, UsageError
+from marketlab.errors import MarketlabError, StoreError, UnreadableFrame, UsageError
 from marketlab.exchanges import find
 from marketlab.exchanges.contract import Exchange, Subscription
 from marketlab.instruments import Instruments, canonical
@@ -169,10 +169,15 @@ class Feed:
         if tasks:
             await asyncio.wait(tasks, timeout=_STOP_S)
         await self.rest.close()
-        if self._intake.recorder is not None:
-            self._intake.recorder.close()
         self.hub.close()
         self._intake.news.set()
+        if self._intake.recorder is not None:
+            try:
+                self._intake.recorder.close()
+            except StoreError as error:
+                if self.failure is None:
+                    raise
+                _log.error("%s", error)
 
     async def __aenter__(self) -> Self:
         await self.start()

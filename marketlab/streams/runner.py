@@ -115,7 +115,6 @@ class Runner:
                 if previous is not None:
                     await self._overlap(link, task, previous)
                     if task.done() and not previous.done():
-                        self._task = previous
                         await self._lost(link, task)
                         continue
                     await _end(previous)
@@ -196,7 +195,7 @@ class Runner:
             await asyncio.wait({task, previous}, timeout=self._settings.overlap_s, return_when=asyncio.FIRST_COMPLETED)
 
     async def _lost(self, link: Link, task: asyncio.Task[None]) -> None:
-        self.link = None
+        self.link = self._task = None
         error = task.exception()
         if not isinstance(error, ConnectionLost):
             raise error or AssertionError("a link ends only by an error")
