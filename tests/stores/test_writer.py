@@ -1,6 +1,7 @@
 """The writer against a store that can be made to fail: everything arrives, once, or somebody is told."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -249,3 +250,38 @@ def with_patience(writer: Writer) -> None:
             continue
         return
     pytest.fail("the store never came back")
+
+
+def test_an_internal_error_is_told_to_whoever_uses_the_writer(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BrokenStore(MemoryStore):
+        def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+            raise ZeroDivisionError("a bug")
+
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    writer = Writer(BrokenStore(), spool=tmp_path, batching=LARGE)
+    writer.accept(rows.trades(range(3)))
+    with pytest.raises(StoreUnavailable, match=r"3 records are not in memory:// yet\. .*internal error.*a bug"):
+        writer.flush()
+    with pytest.raises(StoreUnavailable, match="internal error"):
+        writer.accept(rows.trades(range(3)))
+    assert writer.close().pending == 3
+    assert len(told) == 1
+    with Writer(MoodyStore(), spool=tmp_path) as second:
+        assert second.close().rows == {"trades": 3}
+
+
+def test_dead_letters_that_cannot_be_kept_keep_their_segment(tmp_path: Path, rows: Any) -> None:
+    letters = tmp_path / "dead_letters.jsonl"
+    letters.mkdir()
+    store = MoodyStore()
+    with Writer(store, spool=tmp_path, batching=LARGE, delays=at_once) as writer:
+        writer.accept([rows.trade(1), rows.trade(2, price=-1.0)])
+        with pytest.raises(StoreUnavailable, match=r"Cannot write to .*dead_letters"):
+            writer.flush()
+        letters.rmdir()
+        with_patience(writer)
+        assert writer.stats.dead_letters == 1
+    assert store.read("trades").height == 1
