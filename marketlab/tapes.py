@@ -196,11 +196,13 @@ def _reason(error: Exception) -> str:
 def _open(path: Path) -> IO[bytes]:
     match path.suffix:
         case ".gz":
-            return io.BufferedReader(_Unpacked(path, lambda: zlib.decompressobj(wbits=31), zlib.error), _BUFFER)
+            return io.BufferedReader(
+                _Unpacked(path.open("rb"), lambda: zlib.decompressobj(wbits=31), zlib.error), _BUFFER
+            )
         case ".zst":
             zstandard = _zstandard("Reading a .zst tape")
             unpacker = zstandard.ZstdDecompressor().decompressobj
-            return io.BufferedReader(_Unpacked(path, unpacker, zstandard.ZstdError), _BUFFER)
+            return io.BufferedReader(_Unpacked(path.open("rb"), unpacker, zstandard.ZstdError), _BUFFER)
     return path.open("rb", buffering=_BUFFER)
 
 
@@ -209,7 +211,8 @@ def _create(path: Path) -> IO[bytes]:
         case ".gz":
             return cast("IO[bytes]", gzip.open(path, "wb", compresslevel=6))
         case ".zst":
-            return cast("IO[bytes]", _Packed(path))  # BufferedWriter.flush would not reach it
+            zstandard = _zstandard("Writing a .zst tape")
+            return cast("IO[bytes]", _Packed(path.open("wb"), zstandard))  # BufferedWriter.flush would not reach it
     return path.open("wb", buffering=_BUFFER)
 
 
@@ -231,13 +234,13 @@ class _Unpacked(io.RawIOBase):
     GzipFile loses what it read just before a file breaks off, and zstandard's reader takes such a file for a whole one.
     """
 
-    def __init__(self, path: Path, unpacker: Callable[[], _Unpacker], damage: type[Exception]) -> None:
+    def __init__(self, file: IO[bytes], unpacker: Callable[[], _Unpacker], damage: type[Exception]) -> None:
         self._new = unpacker
         self._damage = damage
         self._unpacker = unpacker()
         self._ready = memoryview(b"")
         self._begun = False
-        self._file = path.open("rb")
+        self._file = file
 
     def readable(self) -> bool:
         return True
@@ -273,10 +276,9 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Packed(io.RawIOBase):
-    def __init__(self, path: Path) -> None:
-        zstandard = _zstandard("Writing a .zst tape")
+    def __init__(self, file: IO[bytes], zstandard: ModuleType) -> None:
         self._end_of_block = zstandard.FLUSH_BLOCK
-        self._file = path.open("wb")
+        self._file = file
         self._packer = zstandard.ZstdCompressor(level=9).stream_writer(self._file)
         self._open = True
 

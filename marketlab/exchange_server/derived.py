@@ -65,7 +65,8 @@ class _KlineStream:
         self._every = _SECOND if interval == "1s" else 2 * _SECOND
         self._tick = 0
         self._due = 0
-        self._next = max(len(listing.klines(interval).rows) - 1, 0)
+        klines = listing.klines(interval)
+        self._next = max(len(klines.rows) - 1, klines.past)
         self._shown = (0, 0)
 
     def frames(self, now: int, *, traded: bool) -> Iterable[bytes]:
@@ -75,7 +76,7 @@ class _KlineStream:
         if not traded:
             klines.advance(now - LATE)
         rows = klines.rows
-        if not rows:
+        if len(rows) <= klines.past:
             return []
         frames = self._closed(now)
         if now >= self._tick:
@@ -88,12 +89,12 @@ class _KlineStream:
         klines = self._listing.klines(self._interval)
         klines.advance(now)
         frames = self._closed(now)
-        return [*frames, *self._running(now)] if klines.rows and klines.rows[-1].count else frames
+        return [*frames, *self._running(now)] if len(klines.rows) > klines.past and klines.rows[-1].count else frames
 
     def _closed(self, now: int) -> list[bytes]:
         rows = self._listing.klines(self._interval).rows
         frames = [self._payload(at, now, closed=True) for at in range(self._next, len(rows) - 1) if rows[at].full]
-        self._next = max(len(rows) - 1, 0)
+        self._next = max(len(rows) - 1, self._next)
         return frames
 
     def _running(self, now: int) -> list[bytes]:

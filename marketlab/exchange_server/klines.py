@@ -158,6 +158,8 @@ class Klines:
     def __init__(self, interval: str, trades: Trades, *, seen_from: int, history: Sequence[Candle] = ()) -> None:
         self.interval = interval
         self.rows: list[Candle] = []
+        self.past = 0
+        """How many rows were over before the source's first line."""
         self._length = INTERVALS[interval]
         self._trades = trades
         self._taken = 0
@@ -166,6 +168,7 @@ class Klines:
             self._seen_from = history[0].open_time
             for candle in history:
                 self._row_at(candle.open_time, candle.open).join(candle)
+            self.past = len(self.rows) - (self.rows[-1].end > history[-1].end)
 
     def settle(self) -> None:
         """Take in the trades that have come since the last time."""

@@ -90,6 +90,7 @@ class Client:
         self.messages: list[Any] = []
         self.texts: list[str] = []
         self.pings: list[bytes] = []
+        self.pongs: list[bytes] = []
         self.closed_with: int | None = None
         self._came = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
@@ -99,6 +100,8 @@ class Client:
             message = await self.socket.receive()
             if message.type is aiohttp.WSMsgType.PING:
                 self.pings.append(bytes(message.data))
+            elif message.type is aiohttp.WSMsgType.PONG:
+                self.pongs.append(bytes(message.data))
             elif message.type is aiohttp.WSMsgType.TEXT:
                 self.texts.append(message.data)
                 with contextlib.suppress(ValueError):
