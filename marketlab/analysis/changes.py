@@ -51,13 +51,9 @@ def price_change(
     time = _column(table, "time", time, _TIMES)
     price = _column(table, "price", price, _PRICES)
     table = enter(table, "price_change", ("symbol", time, price), (time,))
-    step = _even_step(table, time) if isinstance(table, nw.DataFrame) else None
-    if step is not None and any(span < step for span in spans.values()):
-        raise UsageError(f"A window is shorter than the time from one bar to the next, which is {step}.")
-    if step is not None and not any(span % step for span in spans.values()):
-        earlier = _by_rows(table, {text: span // step for text, span in spans.items()}, time, price)
-    else:
-        earlier = _as_of(table, spans, time, price)
+    earlier = _back_in_memory(table, spans, time, price) if isinstance(table, nw.DataFrame) else None
+    if earlier is None:
+        earlier = _beside(table, _as_of(table, table, spans, time, price), [*keys(table), time])
     changed = earlier.with_columns(
         **{f"change_{text}": _measure(nw.col(price), nw.col(_before(text)), how) for text in spans}
     )
@@ -85,14 +81,40 @@ def _measure(now: nw.Expr, before: nw.Expr, how: str) -> nw.Expr:
     return (now / before).log() if how == "log" else (now / before - 1) * 100
 
 
-def _even_step(table: "nw.DataFrame[Any]", time: str) -> timedelta | None:
-    # Bars without a hole are the usual case, where looking back is counting rows: three to ten times quicker.
+def _back_in_memory(table: Any, spans: dict[str, timedelta], time: str, price: str) -> Table | None:
+    # Where no bar is missing, looking back is counting rows: ten times quicker than searching, which is left for the
+    # few rows that have a hole behind them.
     since = nw.col(time) - nw.col(time).shift(1).over(*keys(table), order_by=time)
     steps = table.select(_step=since).drop_nulls()["_step"]
-    if steps.is_empty() or steps.min() != steps.max():
+    if steps.is_empty():
         return None
     step = timedelta(microseconds=steps.min() // timedelta(microseconds=1))
-    return step or None
+    if not step:
+        return None
+    if any(span < step for span in spans.values()):
+        raise UsageError(f"A window is shorter than the time from one bar to the next, which is {step}.")
+    if any(span % step for span in spans.values()):
+        return None
+    counted = _by_rows(table, {text: span // step for text, span in spans.items()}, time, price)
+    return counted if steps.max() == steps.min() else _searched(counted, spans, step, time, price)
+
+
+def _searched(counted: Any, spans: dict[str, timedelta], step: timedelta, time: str, price: str) -> Table:
+    by = keys(counted)
+    exact = [
+        nw.col(time).shift(span // step).over(*by, order_by=time) == (nw.col(time) - nw.lit(span))
+        for span in spans.values()
+    ]
+    found_there = [check.fill_null(value=False) for check in exact]
+    marked = counted.with_columns(_exact=nw.all_horizontal(*found_there, ignore_nulls=True))
+    names = {_before(text): f"_searched{_before(text)}" for text in spans}
+    found: Any = _as_of(marked, marked.filter(~nw.col("_exact")), spans, time, price)
+    both = _beside(marked, found.rename(names), [*by, time])
+    chosen = {
+        name: nw.when(nw.col("_exact")).then(nw.col(name)).otherwise(nw.col(searched))
+        for name, searched in names.items()
+    }
+    return both.with_columns(**chosen).drop("_exact", *names.values())
 
 
 def _by_rows(table: Table, rows: dict[str, int], time: str, price: str) -> Table:
@@ -102,7 +124,7 @@ def _by_rows(table: Table, rows: dict[str, int], time: str, price: str) -> Table
     )
 
 
-def _as_of(table: Table, spans: dict[str, timedelta], time: str, price: str) -> Table:
+def _as_of(table: Table, asked: Table, spans: dict[str, timedelta], time: str, price: str) -> Table:
     # Prices and the moments to look at in one column of times: filling forward carries the last price to each moment.
     # join_asof would be shorter, but not every engine has one that can be grouped.
     by = keys(table)
@@ -116,7 +138,7 @@ def _as_of(table: Table, spans: dict[str, timedelta], time: str, price: str) -> 
 
     known = table.with_columns(_at=nw.col(time), _kind=nw.lit(0), _price=nw.col(price))
     moments = [
-        table.with_columns(
+        asked.with_columns(
             *none,
             _at=(nw.col(time) - nw.lit(span)).cast(kinds[time]),
             _kind=nw.lit(number),
@@ -133,8 +155,7 @@ def _as_of(table: Table, spans: dict[str, timedelta], time: str, price: str) -> 
             for number, text in enumerate(spans, start=1)
         }
     )
-    found = wide.group_by(*by, time).agg(*(nw.col(_before(text)).max() for text in spans))
-    return _beside(table, found, [*by, time])
+    return wide.filter(nw.col("_kind") > 0).group_by(*by, time).agg(*(nw.col(_before(text)).max() for text in spans))
 
 
 def _beside(table: Table, found: Any, on: list[str]) -> Table:

@@ -9,7 +9,7 @@ from marketlab.errors import Unsupported, UsageError
 
 __all__ = ["ENGINES", "Table", "enter", "in_time_order", "keys"]
 
-Table: TypeAlias = "nw.DataFrame[Any] | nw.LazyFrame[Any]"
+Table: TypeAlias = nw.DataFrame[Any] | nw.LazyFrame[Any]
 
 ENGINES = ("polars", "pandas", "duckdb")
 """Engines that every function here is tested on, polars eager and lazy. Others raise Unsupported."""

@@ -4,6 +4,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marketlab import tables
 from marketlab.analysis import price_change
@@ -51,6 +53,26 @@ def test_where_bars_are_missing_the_last_one_before_them_counts(engine: Any) -> 
     got = engine.run(price_change, bars_at([0, 1, 2, 5, 6], CLOSES), ["2m", "4m"], how="absolute")
     assert by_time(got, "change_2m") == [None, None, -1.0, 121.0 - 99.0, 100.0 - 99.0]
     assert by_time(got, "change_4m") == [None, None, None, 121.0 - 110.0, 100.0 - 99.0]
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.sets(st.integers(0, 40), max_size=40),
+    st.lists(st.sampled_from(["1m", "2m", "3m", "7m", "20m", "90s"]), min_size=1, max_size=3, unique=True),
+)
+def test_holes_anywhere_give_what_a_search_by_hand_gives(minutes: set[int], windows: list[str]) -> None:
+    times = sorted(minutes | {0, 1})
+    bars = bars_at(times, [float(minute * minute + 1) for minute in times])
+    in_memory = price_change(bars, windows, how="absolute")
+    lazy = price_change(bars.lazy(), windows, how="absolute").collect()
+    for window in windows:
+        length = 1.5 if window == "90s" else float(window[:-1])
+        expected: list[float | None] = []
+        for time in times:
+            known = [minute for minute in times if minute <= time - length]
+            expected.append(float(time * time - known[-1] * known[-1]) if known else None)
+        assert by_time(in_memory, f"change_{window}") == expected
+        assert by_time(lazy, f"change_{window}") == expected
 
 
 def test_a_window_between_two_bars_takes_the_earlier(engine: Any) -> None:
