@@ -30,8 +30,8 @@ __all__ = ["HELD", "OrderBook", "Outcome"]
 HELD = 2_000
 """Updates that a book without a snapshot keeps: over three minutes at ten a second."""
 
-_WIDTH = 256
-_WIDEST = 2 * _WIDTH
+_WIDTH = 96  # measured with top-20 after each update: narrower ones are filled more often, wider ones shift more
+_WIDEST = 160
 
 
 class Outcome(Enum):
@@ -88,8 +88,8 @@ class _Bids:
     def top(self, n: int) -> Levels:
         if len(self.window) < n and len(self.window) < len(self.sizes):
             self.fill(max(n, _WIDTH))
-        prices = self.window[: -n - 1 : -1]
-        return list(zip(prices, map(self.sizes.__getitem__, prices), strict=True))
+        sizes = self.sizes
+        return [(price, sizes[price]) for price in self.window[: -n - 1 : -1]]
 
 
 class _Asks:
@@ -132,8 +132,8 @@ class _Asks:
     def top(self, n: int) -> Levels:
         if len(self.window) < n and len(self.window) < len(self.sizes):
             self.fill(max(n, _WIDTH))
-        prices = self.window[:n]
-        return list(zip(prices, map(self.sizes.__getitem__, prices), strict=True))
+        sizes = self.sizes
+        return [(price, sizes[price]) for price in self.window[:n]]
 
 
 class OrderBook:
