@@ -152,6 +152,14 @@ class Exchange(Protocol):
         """REST headers that every request carries."""
         ...
 
+    def time_request(self) -> Request:
+        """Asks what time it is at the exchange."""
+        ...
+
+    def time(self, body: bytes) -> int:
+        """The exchange's time in microseconds, out of its answer."""
+        ...
+
     def instruments_request(self) -> Request:
         """Asks for the instrument list."""
         ...

@@ -106,6 +106,11 @@ class _Holes:
         self.counts.gaps += 1
         return gap
 
+    def resume(self, gap: Gap, missing: range) -> None:
+        self._last_start = max(self._last_start, gap.start)
+        if gap.healed_at is None:
+            self.open.append(_Hole(gap, missing))
+
     def fill(self, start: int, end: int, by: _Judged) -> Sequence[Output]:
         for hole in self.open:
             if hole.fill(start, end):
@@ -133,6 +138,11 @@ class IdContinuity:
         """Start behind a record that is already kept, so that what was missed since then is found."""
         if id.isdecimal():
             self._last, self._time = int(id), time
+
+    def resume_gap(self, gap: Gap) -> None:
+        """Take up a gap of before, to be filled if it is still open."""
+        if gap.from_id is not None and gap.to_id is not None:
+            self._holes.resume(gap, range(int(gap.from_id), int(gap.to_id) + 1))
 
     def accept(self, id: str, record: Trade | AggTrade) -> Sequence[Output]:
         """The record unless it is a double, behind a new gap and need, or before a healed gap."""
@@ -185,6 +195,10 @@ class KlineContinuity:
         """Start behind a closed kline that is already kept."""
         self._expected = kline.close_time + 1
         self._last_closed = kline.open_time
+
+    def resume_gap(self, gap: Gap) -> None:
+        """Take up a gap of before, to be filled if it is still open."""
+        self._holes.resume(gap, range(gap.start, gap.end))
 
     def accept(self, kline: Kline) -> Sequence[Output]:
         """The kline unless it is a double, behind a new gap and need, or before a healed gap."""

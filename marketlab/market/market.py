@@ -181,6 +181,15 @@ class _Symbol:
     def book_snapshot(self, snapshot: BookSnapshot) -> Sequence[Output]:
         return self.book.load(snapshot)
 
+    def resume_gap(self, gap: Gap) -> None:
+        kind, _, interval = gap.channel.partition("_")
+        if kind == "kline":
+            self.klines_of(interval).resume_gap(gap)
+        elif gap.channel == "trade":
+            self.trades.resume_gap(gap)
+        elif gap.channel == "agg_trade":
+            self.agg_trades.resume_gap(gap)
+
     def needs(self) -> Iterator[Need]:
         yield from self.book.needs()
         yield from self.trades.needs()
@@ -223,13 +232,16 @@ class Market:
         symbol.counts.messages += 1
         return _METHODS[type(record)](symbol, record)
 
-    def resume(self, record: Trade | AggTrade | Kline) -> None:
-        """Tell what is kept already (the newest trade, aggregate trade, or closed kline of an interval of a symbol).
+    def resume(self, record: Trade | AggTrade | Kline | Gap) -> None:
+        """Tell what is kept already: of a symbol the newest trade, aggregate trade, closed kline of an interval; gaps.
 
-        To be told before the first record; what was missed since then is then found by that record.
+        To be told before the first record; what was missed since then is then found by that record. What gaps that
+        are still open lack is among `needs` from then on; gaps of books are past.
         """
         symbol = self._symbol(record.symbol)
-        if isinstance(record, Kline):
+        if isinstance(record, Gap):
+            symbol.resume_gap(record)
+        elif isinstance(record, Kline):
             symbol.klines_of(record.interval).resume(record)
         elif isinstance(record, Trade):
             symbol.trades.resume(record.trade_id, record.time)

@@ -51,4 +51,6 @@ def test_an_answer_that_is_nonsense_is_unreadable(exchange: Exchange) -> None:
         exchange.answer(exchange.snapshot_request("BTCUSDT"), b"<html>", 1)
     with pytest.raises(UnreadableFrame):
         exchange.instruments(b'{"symbols":7}')
+    with pytest.raises(UnreadableFrame):
+        exchange.time(b"noon")
     assert exchange.refusal(502, b"<html>")[0] == 502

@@ -175,6 +175,43 @@ def test_what_was_kept_before_is_not_kept_again_and_what_was_missed_is_found() -
     assert [need.kind for need in market.needs()] == ["trades", "agg_trades", "klines"]
 
 
+def test_gaps_that_were_open_before_are_taken_up_again_and_heal_under_their_own_name() -> None:
+    before = Market("binance")
+    told = give(before, trade(5), trade(7), agg_trade(5), agg_trade(7), kline(5), kline(7), trade(9), trade(8))
+    gaps = {gap.channel: gap for gap in told if isinstance(gap, Gap) and gap.healed_at is None and gap.to_id != "8"}
+    healed = next(gap for gap in told if isinstance(gap, Gap) and gap.healed_at is not None)
+    market = Market("binance")
+    book = msgspec.structs.replace(gaps["trade"], channel="book")
+    for newest in (trade(9), agg_trade(7), kline(7)):
+        market.resume(newest)
+    for gap in (*gaps.values(), healed, book):
+        market.resume(gap)
+    assert market.needs() == before.needs()
+    assert {need.kind for need in market.needs()} == {"trades", "agg_trades", "klines"}
+    for missing, channel in ((trade(6), "trade"), (agg_trade(6), "agg_trade"), (kline(6), "kline_1m")):
+        at, by = missing.received, missing.origin
+        assert give(market, missing) == [
+            missing,
+            msgspec.structs.replace(gaps[channel], healed_at=at, healed_from=by),
+        ]
+    assert market.needs() == []
+
+
+def test_a_new_gap_has_another_start_than_those_of_before() -> None:
+    market = Market("binance")
+    before = Gap("binance", "BTCUSDT", "trade", trade(5).time, trade(5).time + 1, "4", "4", "x", 9, "rest", 1, "stream")
+    for kept in (trade(5), before):
+        market.resume(kept)
+    found = next(record for record in give(market, trade(7)) if isinstance(record, Gap))
+    assert found.start == before.start + 1
+
+
+def test_a_gap_without_ids_cannot_be_taken_up() -> None:
+    market = Market("binance")
+    market.resume(Gap("binance", "BTCUSDT", "trade", 1, 2, None, None, "x", None, None, 1, "stream"))
+    assert market.needs() == []
+
+
 def test_gaps_of_others_are_passed_on() -> None:
     gap = Gap("binance", "BTCUSDT", "trade", 1, 2, None, None, "x", None, None, 1, "stream")
     assert give(Market("binance"), gap) == [gap]

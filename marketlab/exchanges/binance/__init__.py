@@ -94,6 +94,18 @@ class Binance:
         """Asks for microseconds over REST too."""
         return {"X-MBX-TIME-UNIT": "MICROSECOND"} if self.microseconds else {}
 
+    def time_request(self) -> Request:
+        """Asks what time it is at the exchange (weight 1)."""
+        return Request("time", "/api/v3/time", (), 1)
+
+    def time(self, body: bytes) -> int:
+        """The time of a time answer, in microseconds.
+
+        Raises:
+            UnreadableFrame: the body is not what the documentation says.
+        """
+        return payloads.time(body)
+
     def instruments_request(self) -> Request:
         """Asks for all symbols (weight 20)."""
         return Request("instruments", "/api/v3/exchangeInfo", (), 20)

@@ -13,7 +13,7 @@ from marketlab.exchanges.contract import Request
 from marketlab.instruments import Instrument
 from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Kline, Origin, Quote, Record, Side, Ticker, Trade
 
-__all__ = ["READERS", "Build", "Head", "Wrapped", "answer", "head", "instruments", "refusal"]
+__all__ = ["READERS", "Build", "Head", "Wrapped", "answer", "head", "instruments", "refusal", "time"]
 
 _MICROSECONDS = 100_000_000_000_000  # as milliseconds, this is the year 5138
 
@@ -158,6 +158,10 @@ class _ExchangeInfo(msgspec.Struct):
     symbols: list[_Symbol]
 
 
+class _Time(msgspec.Struct, rename=_names("time:serverTime")):
+    time: int
+
+
 class _Error(msgspec.Struct):
     code: int
     msg: str
@@ -288,6 +292,7 @@ READERS = {
     "24hrMiniTicker": _reader(_Ticker, _ticker),
 }
 _exchange_info = msgspec.json.Decoder(_ExchangeInfo, strict=False).decode
+_time = msgspec.json.Decoder(_Time).decode
 _error = msgspec.json.Decoder(_Error).decode
 head = msgspec.json.Decoder(Head).decode
 
@@ -341,6 +346,12 @@ def answer(request: Request, body: bytes, at: int, origin: Origin) -> list[Recor
     if reader is None:
         raise Unsupported(f"An answer to a request for {request.kind} holds no records.")
     return reader.build(request, _decoded(reader.decode, body), at, origin)
+
+
+def time(body: bytes) -> int:
+    """The exchange's time; see `Binance.time`."""
+    told: _Time = _decoded(_time, body)
+    return _micro(told.time)
 
 
 def instruments(body: bytes) -> list[Instrument]:

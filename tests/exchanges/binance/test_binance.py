@@ -70,6 +70,7 @@ def test_weights_of_tickers(count: int, weight: int) -> None:
 
 def test_other_requests() -> None:
     exchange = Binance()
+    assert exchange.time_request() == Request("time", "/api/v3/time", (), 1)
     assert exchange.instruments_request() == Request("instruments", "/api/v3/exchangeInfo", (), 20)
     newest = exchange.trades_request("BTCUSDT", limit=5000)
     assert (newest.path, newest.weight, dict(newest.params)["limit"]) == ("/api/v3/trades", 25, "1000")
@@ -152,6 +153,11 @@ def test_answers_of_trades_and_tickers() -> None:
 def test_an_answer_without_records() -> None:
     with pytest.raises(Unsupported, match="instruments"):
         Binance().answer(Binance().instruments_request(), b"{}", AT)
+
+
+@pytest.mark.parametrize("told", [b"1723161601437", b"1723161601437000"])
+def test_the_time_in_either_unit(told: bytes) -> None:
+    assert Binance().time(b'{"serverTime":%b}' % told) == 1723161601437000
 
 
 def test_refusals() -> None:
