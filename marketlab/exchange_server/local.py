@@ -90,6 +90,7 @@ class LocalExchange:
         if self._loop.is_closed():
             return
         self._carry_out(self._server.stop())
+        self._carry_out(self._loop.shutdown_default_executor())  # its threads would outlive the loop
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
