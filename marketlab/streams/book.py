@@ -56,9 +56,9 @@ class Book(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         state = "verified" if self.verified else "not verified"
-        bid, ask = (
-            (f"{size:g} @ {price:.12g}" for price, size in (*self.bids[:1], *self.asks[:1]))
-            if (self.bids and self.asks)
-            else ("-", "-")
-        )
+        bid, ask = _first(self.bids), _first(self.asks)
         return f"<Book {self.symbol} on {self.exchange}: bid {bid}, ask {ask}, id {self.id}, {state}>"
+
+
+def _first(levels: Levels) -> str:
+    return f"{levels[0][1]:g} @ {levels[0][0]:.12g}" if levels else "-"

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from marketlab.clock import Clock
-from marketlab.errors import MissingDependency
+from marketlab.errors import MissingDependency, UsageError
 from marketlab.exchanges.contract import Exchange
 from marketlab.market.market import Market
 from marketlab.records import AggTrade, Gap, Quote, Ticker, Trade
@@ -78,8 +78,6 @@ class LiveFeed:
         market: Market | None = None,
     ) -> None:
         self._recent = Recent(keep)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="marketlab-feed", daemon=True)
         self._feed = Feed(
             symbols,
             channels,
@@ -93,6 +91,8 @@ class LiveFeed:
         )
         for callback in (*lossless, self._recent.add):
             self._feed.hub.lossless(callback)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="marketlab-feed", daemon=True)
         self._thread.start()
         # Also runs when nobody refers to this object any more, and at the end of the program.
         self._end = weakref.finalize(self, _shut_down, self._feed, self._loop, self._thread, tuple(ended))
@@ -241,6 +241,9 @@ class LiveFeed:
         return self._carry_out(answer(), _ANSWER_S)
 
     def _carry_out(self, work: Coroutine[Any, Any, _T], timeout: float | None) -> _T:
+        if not self._thread.is_alive():
+            work.close()
+            raise UsageError("This feed was stopped; make a new one.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout)
@@ -280,6 +283,13 @@ def live(
     return feed
 
 
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
 def _shut_down(
     feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread, ended: tuple[Callable[[], object], ...]
 ) -> None:
@@ -292,8 +302,6 @@ def _shut_down(
     concurrent.futures.wait([stopped], timeout=_STOP_S)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(timeout=_STOP_S)
-    if not thread.is_alive():
-        loop.close()
     for call in ended:
         call()
 

@@ -159,7 +159,7 @@ def test_whatever_breaks_is_healed(fault: str, until: Any) -> None:
             assert complete(ids(records))
             assert len(ids(records)) == len(set(ids(records)))
             closed = [r.open_time for r in records if isinstance(r, Kline) and r.closed]
-            assert len(closed) == len(set(closed)) >= 2
+            assert len(closed) == len(set(closed)) >= 1
             if fault == "malformed-frames":
                 assert status.unreadable == len(feed.unreadable_frames) > 0
                 assert status.gaps == 0
@@ -317,7 +317,7 @@ def test_waiting_says_what_did_not_come() -> None:
             await server.done.wait()
             await feed.wait(Wish(idle=0.1), 60)
             wish = Wish(trades=10**6, klines=7, update_id=10**15, symbol="BTCUSDT")
-            with pytest.raises(TimeoutError, match=r"of 1,000,000 trades, 1 of 7 closed klines, update \d+ of"):
+            with pytest.raises(TimeoutError, match=r"of 1,000,000 trades, \d of 7 closed klines, update \d+ of"):
                 await feed.wait(wish, 0.01)
             waiting = asyncio.create_task(feed.wait(Wish(trades=10**6), 60))
             await asyncio.sleep(0)

@@ -1,0 +1,17 @@
+from marketlab.streams.book import Book
+
+
+def book(bids: list[tuple[float, float]], asks: list[tuple[float, float]], verified: bool = True) -> Book:
+    return Book("binance", "BTCUSDT", 7, 1, verified, (1.0, 2.0), bids, asks, 3, 3)
+
+
+def test_what_people_ask_of_a_book() -> None:
+    full = book([(99.5, 2.0), (99.0, 1.0)], [(100.5, 3.0)])
+    assert (full.best_bid, full.best_ask, full.middle, full.spread, full.spread_bps) == (99.5, 100.5, 100.0, 1.0, 100.0)
+    assert repr(full) == "<Book BTCUSDT on binance: bid 2 @ 99.5, ask 3 @ 100.5, id 7, verified>"
+
+
+def test_a_book_with_an_empty_side() -> None:
+    half = book([(99.5, 2.0)], [], verified=False)
+    assert (half.best_bid, half.best_ask, half.middle, half.spread, half.spread_bps) == (99.5, None, None, None, None)
+    assert repr(half) == "<Book BTCUSDT on binance: bid 2 @ 99.5, ask -, id 7, not verified>"
