@@ -46,7 +46,7 @@ def decides(path: Path) -> bool:
 def test_every_module_of_the_core_has_its_own_tests(part: str) -> None:
     for path in filter(decides, sorted((ROOT / "marketlab" / part).rglob("*.py"))):
         below = path.relative_to(ROOT / "marketlab").parent
-        stem = below.name if path.stem == "__init__" else path.stem
+        stem = path.stem.strip("_")
         tests = [
             *(ROOT / "tests" / below).glob(f"test_{stem}*.py"),
             *(ROOT / "tests" / below.parent).glob(f"test_{below.name}*.py"),
