@@ -46,12 +46,11 @@ def decides(path: Path) -> bool:
 def test_every_module_of_the_core_has_its_own_tests(part: str) -> None:
     for path in filter(decides, sorted((ROOT / "marketlab" / part).rglob("*.py"))):
         below = path.relative_to(ROOT / "marketlab").parent
-        stem = path.stem.strip("_")
-        tests = [
-            *(ROOT / "tests" / below).glob(f"test_{stem}*.py"),
-            *(ROOT / "tests" / below.parent).glob(f"test_{below.name}*.py"),
-        ]
-        assert tests, f"{path.relative_to(ROOT)} has no tests/{below}/test_{stem}.py"
+        folder = ROOT / "tests" / below
+        names = ("init", below.name) if path.stem == "__init__" else (path.stem,)
+        tests = [found for name in names for found in folder.glob(f"test_{name}*.py")]
+        tests += folder.parent.glob(f"test_{below.name}*.py")
+        assert tests, f"{path.relative_to(ROOT)} has no tests/{below}/test_{names[0]}.py"
 
 
 def test_linters_are_rarely_silenced() -> None:
