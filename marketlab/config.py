@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     spool: Path | None = _named(None, "SPOOL")
     """Where records wait for the store; without it, beside a local store."""
     spool_limit_mb: int | None = _named(None, "SPOOL_LIMIT_MB", ge=1)
+    resume_seconds: float = _named(3600.0, "RESUME_SECONDS", ge=0)
+    """How far back what was missed while no collector ran is fetched; 0: not at all."""
     snapshot_seconds: float = _named(60.0, "SNAPSHOT_SECONDS", gt=0)
     snapshot_depth: int = _named(20, "SNAPSHOT_DEPTH", ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = _named("info", "LOG_LEVEL")

@@ -41,7 +41,7 @@ def collect(
     """Stream symbols into a store: every trade, quote and book update, closed klines, a book snapshot a minute.
 
     Ends by --duration, --until-idle or Ctrl-C, with everything flushed. What a killed run left in its spool is stored
-    by the next one. Exit code 3: something is not in the store yet.
+    by the next one, and what was missed in between is fetched back. Exit code 3: something is not in the store yet.
     """
     import asyncio
 
@@ -63,7 +63,7 @@ def collect(
     with keeping(store or [settings.store], settings) as keeper, watching("collecting", quiet=json) as look:
 
         async def run() -> "Summary":
-            feed = feed_of(settings, record=record)
+            feed = feed_of(settings, keeper=keeper, record=record)
             return await Collector(feed, keeper, duration=duration, until_idle=until_idle, look=look).run()
 
         summary = asyncio.run(run())

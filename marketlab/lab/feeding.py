@@ -7,13 +7,14 @@ from marketlab.errors import UsageError
 from marketlab.exchanges import find
 from marketlab.exchanges.contract import Exchange
 from marketlab.market.market import Market
-from marketlab.streams.feed import Feed
+from marketlab.streams.feed import Feed, Memory
 from marketlab.streams.runner import StreamSettings
 
 if TYPE_CHECKING:
     from marketlab.config import Settings
+    from marketlab.lab.keeping import Keeper
 
-__all__ = ["exchange_of", "feed_of", "market_of", "stream_settings"]
+__all__ = ["exchange_of", "feed_of", "market_of", "memory_of", "stream_settings"]
 
 
 def exchange_of(settings: "Settings") -> Exchange:
@@ -32,8 +33,19 @@ def stream_settings(settings: "Settings") -> StreamSettings:
     return StreamSettings(proxy=settings.proxy)
 
 
-def feed_of(settings: "Settings", *, record: Path | None = None) -> Feed:
-    """A feed of the symbols and channels that are set.
+def memory_of(settings: "Settings", keeper: "Keeper") -> Memory | None:
+    """What the keeper's stores have already, as a feed asks for it; None where it is not to be looked at."""
+    seconds = settings.resume_seconds
+    if not seconds:
+        return None
+    # Only whoever keeps has polars.
+    from marketlab.lab.resuming import remembered
+
+    return lambda streams, now, origin: remembered(keeper.stores, settings.exchange, streams, now, origin, seconds)
+
+
+def feed_of(settings: "Settings", *, keeper: "Keeper | None" = None, record: Path | None = None) -> Feed:
+    """A feed of the symbols and channels that are set, which goes on where what the keeper has ends.
 
     Raises:
         UsageError: no symbol is set.
@@ -49,4 +61,5 @@ def feed_of(settings: "Settings", *, record: Path | None = None) -> Feed:
         settings=stream_settings(settings),
         record=record,
         market=market_of(settings),
+        memory=None if keeper is None else memory_of(settings, keeper),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from marketlab.records import Kline, Record
+from marketlab.stores.contract import Store
 from marketlab.stores.writer import Report, Writer
 
 __all__ = ["Keeper", "Kept"]
@@ -27,10 +28,12 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Keeper:
-    """Hands what is to be kept to the writers of one or more stores."""
+    """Hands what is to be kept to the writers of one or more stores. `stores` are to be looked at, not written to."""
 
-    def __init__(self, writers: Iterable[tuple[str, Writer]]) -> None:
-        self._writers = list(writers)
+    def __init__(self, writers: Iterable[tuple[Store, Writer]]) -> None:
+        pairs = list(writers)
+        self.stores = [store for store, _ in pairs]
+        self._writers = [(store.url, writer) for store, writer in pairs]
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take a batch, in order; never waits for a store.

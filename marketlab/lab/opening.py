@@ -36,5 +36,5 @@ def keeping(urls: Iterable[str], settings: "Settings") -> Iterator[Keeper]:
         for url in dict.fromkeys(urls):
             store = stack.enter_context(open_store(url))
             writer = Writer(store, spool=settings.spool, batching=batching(store, settings), spool_bytes=limit)
-            writers.append((store.url, stack.enter_context(writer)))
+            writers.append((store, stack.enter_context(writer)))
         yield Keeper(writers)

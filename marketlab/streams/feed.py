@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from marketlab.clock import Clock, SystemClock
 from marketlab.errors import MarketlabError, StoreError, UnreadableFrame, UsageError
@@ -15,7 +15,7 @@ from marketlab.exchanges import find
 from marketlab.exchanges.contract import Exchange, Subscription
 from marketlab.instruments import Instruments, canonical
 from marketlab.market.market import Market
-from marketlab.records import Kline, Record
+from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
 from marketlab.streams.book import Book
 from marketlab.streams.connections import Connections
 from marketlab.streams.healing import Healer
@@ -28,10 +28,13 @@ from marketlab.streams.runner import StreamSettings
 from marketlab.streams.status import BookStatus, FeedStatus
 from marketlab.streams.waiting import Wish
 
-__all__ = ["CHANNELS", "Feed"]
+__all__ = ["CHANNELS", "Feed", "Memory"]
 
 CHANNELS = ("trade", "kline_1m", "quote", "book")
 """What is streamed where nothing else was asked for."""
+
+Memory: TypeAlias = Callable[[Sequence[Subscription], int, Origin], Iterable[Trade | AggTrade | Kline | Gap]]
+"""Says what is kept already of what will be streamed, for `Market.resume`; gets the exchange's time and origin too."""
 
 _log = logging.getLogger("marketlab.streams")
 _STOP_S = 5.0
@@ -54,7 +57,8 @@ class Feed:
         clock: Another clock.
         settings: How streams behave.
         record: A new tape that gets everything that comes off the wire.
-        market: Judges the records; one's own may know what a store has already (`Market.resume`).
+        market: Judges the records.
+        memory: Asked once, in another thread, before the streams begin; what was missed since then is fetched back.
 
     Raises:
         UnknownExchange: no exchange of this name is installed.
@@ -73,6 +77,7 @@ class Feed:
         settings: StreamSettings | None = None,
         record: Path | str | None = None,
         market: Market | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.exchange = find(exchange) if isinstance(exchange, str) else exchange
         self.market = market or Market(self.exchange.name)
@@ -82,6 +87,7 @@ class Feed:
         self._clock = clock or SystemClock()
         self._settings = settings or StreamSettings()
         self._record_to = record
+        self._memory = memory
         self._instruments = Instruments(self.exchange.name, [])
         self._wanted: set[Subscription] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,6 +150,8 @@ class Feed:
             answer = await self.rest.fetch(self.exchange.instruments_request(), Priority.RESYNC, attempts=3)
             self._instruments = Instruments(self.exchange.name, self.exchange.instruments(answer.body))
             wanted = [Subscription(self.symbol(stream.symbol), stream.channel) for stream in self._asked]
+            if self._memory is not None:
+                await self._resume(self._memory, wanted)
             if self._record_to is not None:
                 origin = "stream" if answer.origin == "rest" else answer.origin
                 self._intake.recorder = Recorder(self._record_to, origin)
@@ -154,6 +162,14 @@ class Feed:
             raise
         self._wanted.update(wanted)
         self._intake.open()
+        for need in self.market.needs():
+            self._healer.ask(need)
+
+    async def _resume(self, memory: Memory, wanted: Sequence[Subscription]) -> None:
+        answer = await self.rest.fetch(self.exchange.time_request(), Priority.RESYNC, attempts=3)
+        now = self.exchange.time(answer.body)
+        for record in await asyncio.to_thread(memory, wanted, now, answer.origin):
+            self.market.resume(record)
 
     async def stop(self) -> None:
         """End every connection and task, within seconds; twice is once. Iterating ends after what is left."""

@@ -1,0 +1,147 @@
+"""What a store has already is told to a feed only where it ends shortly before the exchange's own time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from marketlab import tables
+from marketlab.errors import StoreUnavailable
+from marketlab.exchanges.contract import Subscription
+from marketlab.lab.resuming import remembered
+from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
+from marketlab.stores.contract import Batching, Store
+from marketlab.stores.delta import DeltaStore
+from marketlab.stores.memory import MemoryStore
+from marketlab.stores.spool import Spool
+from marketlab.stores.writer import Writer
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+NOW = 1_723_161_600_000_000
+HOUR = 3600.0
+STREAMS = [Subscription("BTCUSDT", channel) for channel in ("trade", "agg_trade", "kline_1m", "kline_1h", "quote")]
+
+
+def trade(id: int, ago: float = 10, symbol: str = "BTCUSDT", origin: Origin = "stream") -> Trade:
+    time = NOW - round(ago * SECOND)
+    return Trade("binance", symbol, str(id), time, 1.0, 1.0, "buy", time, origin)
+
+
+def agg_trade(id: int, ago: float = 10) -> AggTrade:
+    time = NOW - round(ago * SECOND)
+    return AggTrade("binance", "BTCUSDT", str(id), time, 1.0, 1.0, "buy", "1", "1", time, "stream")
+
+
+def kline(minutes_ago: int, *, interval: str = "1m", minutes: int = 1, closed: bool = True) -> Kline:
+    start = NOW - minutes_ago * MINUTE
+    prices = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1, 1.0, 1.0)
+    end = start + minutes * MINUTE - 1
+    return Kline("binance", "BTCUSDT", interval, start, end, *prices, closed, start, "stream")
+
+
+def gap(channel: str, first: int, last: int, ago: float = 20, *, healed: bool = False) -> Gap:
+    start = NOW - round(ago * SECOND)
+    at, by = (NOW, "rest") if healed else (None, None)
+    ids = str(first), str(last)
+    return Gap("binance", "BTCUSDT", channel, start, start + SECOND, *ids, "x", at, by, NOW, "stream")
+
+
+def holding(*records: Record) -> Store:
+    store = MemoryStore()
+    write(store, *records)
+    return store
+
+
+def write(store: Store, *records: Record) -> None:
+    for name, table in tables.to_tables(records).items():
+        store.write(name, table)
+
+
+def asked(
+    *stores: Store, streams: Sequence[Subscription] = STREAMS, origin: Origin = "rest", seconds: float = HOUR
+) -> list[Record]:
+    return list(remembered(stores, "binance", streams, NOW, origin, seconds))
+
+
+def test_the_newest_of_each_stream() -> None:
+    newest = trade(1000), agg_trade(7), kline(62, interval="1h", minutes=60), kline(2)
+    older = trade(999), trade(998, 30), agg_trade(6), kline(3), kline(122, interval="1h", minutes=60)
+    others = kline(1, closed=False), trade(5, symbol="ETHUSDT"), kline(10, interval="5m", minutes=5)
+    assert asked(holding(*newest, *older, *others)) == list(newest)
+    assert asked(holding(*newest), streams=STREAMS[:1]) == [newest[0]]
+    assert asked(holding(*newest), streams=STREAMS[4:]) == []
+
+
+def test_nothing_stored_is_nothing_remembered(tmp_path: Path) -> None:
+    assert asked(holding()) == asked(DeltaStore(tmp_path)) == asked() == []
+
+
+@pytest.mark.parametrize("ago", [3601.0, -1.5, -300.0])
+def test_what_is_long_past_or_not_past_does_not_count(ago: float) -> None:
+    assert asked(holding(trade(7, 100), trade(8, ago))) == ([trade(7, 100)] if ago > 0 else [])
+    assert asked(holding(trade(8, ago), gap("trade", 5, 6))) == []
+
+
+def test_clocks_may_differ_a_little() -> None:
+    assert asked(holding(trade(7, 3), trade(8, -0.5))) == [trade(8, -0.5)]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 60.0])
+def test_how_far_back_is_for_the_caller_to_say(seconds: float) -> None:
+    assert asked(holding(trade(7, 30)), seconds=seconds) == ([trade(7, 30)] if seconds > 30 else [])
+
+
+def test_simulated_and_real_never_continue_each_other() -> None:
+    real, simulated = holding(trade(7)), holding(trade(7, origin="simulated"))
+    assert asked(real, origin="simulated") == asked(simulated) == asked(simulated, origin="replay") == []
+    assert asked(simulated, origin="simulated") == [trade(7, origin="simulated")]
+    assert asked(real, origin="replay") == [trade(7)]
+
+
+def test_the_store_that_is_furthest_behind_decides() -> None:
+    ahead, behind = holding(trade(1000), kline(2)), holding(trade(999), kline(3))
+    for stores in ((ahead, behind), (behind, ahead), (holding(), ahead, behind)):
+        assert asked(*stores) == [trade(999), kline(3)]
+
+
+def test_gaps_come_behind_and_the_open_one_counts() -> None:
+    gaps = [gap("trade", 5, 6), gap("trade", 8, 8, 18, healed=True)]
+    book, unwanted = gap("book", 1, 2), gap("kline_5m", 1, 2)
+    store = holding(trade(9), *gaps, book, unwanted)
+    assert asked(store) == [trade(9), *gaps]
+    healed = msgspec.structs.replace(gaps[0], healed_at=NOW, healed_from="rest")
+    other = holding(trade(9), healed)
+    assert asked(store, other) == asked(other, store) == [trade(9), *gaps]
+
+
+def test_a_gap_behind_the_newest_is_found_anew() -> None:
+    behind, ahead = holding(trade(4, 21)), holding(trade(9), gap("trade", 5, 6))
+    assert asked(behind, ahead) == [trade(4, 21)]
+    missing = msgspec.structs.replace(gap("kline_1m", 1, 1, 300), from_id=None, to_id=None)
+    assert asked(holding(kline(2), missing)) == [kline(2), missing]
+    assert asked(holding(kline(9)), holding(kline(2), missing)) == [kline(9)]
+
+
+def test_a_spool_counts_whether_it_is_adopted_or_not(tmp_path: Path) -> None:
+    store = DeltaStore(tmp_path)
+    write(store, trade(7), kline(3))
+    spool = Spool.create(tmp_path / "_spool")
+    spool.append([trade(8), kline(2)])
+    spool.release()
+    assert asked(store) == [trade(8), kline(2)]
+    with Writer(store, batching=Batching(1_000, 3600.0, 1_000_000)) as writer:
+        assert asked(store) == [trade(8), kline(2)]
+        writer.accept([trade(9)])
+        writer.flush()
+        assert asked(store) == [trade(9), kline(2)]
+
+
+def test_a_store_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    store = DeltaStore(tmp_path)
+    write(store, trade(7))
+    for file in tmp_path.rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(StoreUnavailable, match="Cannot read delta://"):
+        asked(store)
