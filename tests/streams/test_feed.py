@@ -25,7 +25,7 @@ from marketlab.errors import (
 )
 from marketlab.exchange_server import ExchangeServer, Simulation, Source, TapeSource
 from marketlab.exchanges.binance import Binance
-from marketlab.exchanges.contract import Limits
+from marketlab.exchanges.contract import Limits, Subscription
 from marketlab.records import BookSnapshot, BookUpdate, Gap, Kline, Quote, Record, Trade
 from marketlab.streams.backoff import Backoff
 from marketlab.streams.feed import Feed
@@ -171,6 +171,40 @@ def test_whatever_breaks_is_healed(fault: str, until: Any) -> None:
             assert book.verified
             assert book.compared > 0
             assert book.compared - book.equal <= status.gaps  # a quote was among what was left out
+
+    asyncio.run(scenario())
+
+
+def test_what_was_missed_before_the_start_comes_back(until: Any) -> None:
+    async def scenario() -> None:
+        serve, told = {"speed": 200.0}, []
+        async with streaming(simulation(), channels="trade", serve=serve) as (server, feed, records):
+            await feed.wait(Wish(trades=30, symbol="BTCUSDT"), 60)
+            await feed.stop()
+            first = [record for record in records if isinstance(record, Trade)]
+            newest, early = first[-1], first[3]
+            number = int(early.trade_id)
+            gap = Gap(
+                *("binance", "BTCUSDT", "trade", early.time, early.time + 1, str(number + 1), str(number + 2)),
+                *("missing trade ids", None, None, early.received, "simulated"),
+            )
+
+            def memory(streams: Any, now: int, origin: str) -> list[Trade | Gap]:
+                told.append((streams, now >= newest.time - 1_000_000, origin))
+                return [newest, gap]
+
+            again = Feed("btc/usdt", "trade", ws_url=server.ws_url, rest_url=server.rest_url, memory=memory)
+            later: list[Record] = []
+            again.hub.lossless(later.extend)
+            async with again:
+                await again.wait(Wish(trades=30), 60)
+                await until(lambda: again.status().healed == 2)
+            assert told == [([Subscription("BTCUSDT", "trade")], True, "simulated")]
+            last = int(newest.trade_id)
+            assert [id for id in ids(later) if id <= last] == [number + 1, number + 2]
+            assert complete([last, *(id for id in ids(later) if id > last)])
+            healed = [record for record in later if isinstance(record, Gap) and record.healed_at is not None]
+            assert gap.start in [record.start for record in healed]
 
     asyncio.run(scenario())
 
