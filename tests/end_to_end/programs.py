@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,36 @@ def run(
 def summary(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
+
+
+@contextmanager
+def started(
+    *arguments: str | Path, log: Path, cwd: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs beside the test, with its output in `log`; killed in the end where it still runs."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [*MARKETLAB, *map(str, arguments)],
+            cwd=cwd,
+            env=environment(**(settings or {})),
+            stderr=output,
+            stdout=output,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(true: Callable[[], object], process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+    """Wait for something that a running program brings about."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert process.poll() is None, f"it ended with {process.returncode}: {log.read_text()[-3000:]}"
+        assert time.monotonic() < end, f"it did not happen in {seconds:g} s: {log.read_text()[-3000:]}"
+        time.sleep(0.05)
 
 
 @contextmanager
