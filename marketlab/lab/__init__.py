@@ -39,7 +39,8 @@ def live(
         channels: `trade`, `agg_trade`, `kline_<interval>`, `quote`, `book`, `ticker`, `mini_ticker`; else those of
             the settings.
         exchange: its name, or what `local_exchange` returned; else that of the settings.
-        store: URL of a store that gets every record as well; `feed.stop()` flushes it.
+        store: URL of a store that gets every record as well, and what it missed since it last did; `feed.stop()`
+            flushes it.
         name: two calls with one name are the same feed; without it, those with the same arguments are.
         ws_url: another base URL for streams.
         rest_url: another base URL for REST.
@@ -50,7 +51,7 @@ def live(
         ConnectionLost: the exchange cannot be reached.
     """
     from marketlab.config import load_settings
-    from marketlab.lab.feeding import exchange_of, market_of, stream_settings
+    from marketlab.lab.feeding import exchange_of, market_of, memory_of, stream_settings
     from marketlab.lab.opening import keeping
 
     local = exchange if isinstance(exchange, LocalExchange) else None
@@ -74,6 +75,7 @@ def live(
             ws_url=settings.ws_url,
             rest_url=settings.rest_url,
             market=market_of(settings),
+            memory=None if keeper is None else memory_of(settings, keeper),
             settings=stream_settings(settings),
             record=record,
             lossless=() if keeper is None else (keeper.accept,),

@@ -20,7 +20,7 @@ from marketlab.exchanges.contract import Exchange
 from marketlab.market.market import Market
 from marketlab.records import AggTrade, Gap, Quote, Ticker, Trade
 from marketlab.streams.book import Book
-from marketlab.streams.feed import CHANNELS, Feed
+from marketlab.streams.feed import CHANNELS, Feed, Memory
 from marketlab.streams.hub import Batch, Latest, Subscriber
 from marketlab.streams.recent import Recent
 from marketlab.streams.runner import StreamSettings
@@ -55,6 +55,7 @@ class LiveFeed:
         settings: How streams behave.
         clock: Another clock.
         market: Judges the records.
+        memory: Says what is kept already, see `Feed`.
 
     Raises:
         UsageError: an unknown symbol, channel or exchange, or a tape that exists already.
@@ -76,6 +77,7 @@ class LiveFeed:
         settings: StreamSettings | None = None,
         clock: Clock | None = None,
         market: Market | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._recent = Recent(keep)
         self._feed = Feed(
@@ -88,6 +90,7 @@ class LiveFeed:
             settings=settings,
             clock=clock,
             market=market,
+            memory=memory,
         )
         for callback in (*lossless, self._recent.add):
             self._feed.hub.lossless(callback)
