@@ -89,7 +89,7 @@ class Feed:
         self._record_to = record
         self._memory = memory
         self._instruments = Instruments(self.exchange.name, [])
-        self._wanted: set[Subscription] = set()
+        self._wanted: frozenset[Subscription] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
@@ -160,7 +160,7 @@ class Feed:
         except BaseException:
             await self.stop()
             raise
-        self._wanted.update(wanted)
+        self._wanted |= frozenset(wanted)
         self._intake.open()
         for need in self.market.needs():
             self._healer.ask(need)
@@ -291,7 +291,7 @@ class Feed:
     @property
     def words(self) -> str:
         """What is streamed, in one line that does not change from run to run."""
-        streams = self._wanted or set(self._asked)
+        streams = self._wanted or frozenset(self._asked)
         symbols = ", ".join(sorted({stream.symbol for stream in streams}))
         return f"{self.exchange.name}: {symbols} ({', '.join(sorted({stream.channel for stream in streams}))})"
 
@@ -358,7 +358,7 @@ class Feed:
         if not more:
             return
         await self._connections.add(more)
-        self._wanted.update(more)
+        self._wanted |= frozenset(more)
 
     async def unsubscribe(self, symbol: str, *channels: str) -> None:
         """Stream less; without channels, nothing more of this symbol."""

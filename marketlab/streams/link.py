@@ -93,10 +93,22 @@ class Link:
         self._posted = asyncio.Event()
         self._early: list[Output] | None = []
         self._held: list[Record] | None = None
+        self._retired = False
         self._tasks = asyncio.TaskGroup()
+        self.task: asyncio.Task[None]
 
-    async def run(self) -> None:
-        """Work until the connection is lost, which ends this by ConnectionLost; cancelling closes the connection."""
+    def start(self) -> None:
+        """Work in a task, `task`, until the connection is lost, which ends it by ConnectionLost.
+
+        Cancelling the task closes the connection.
+        """
+        self.task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Let go of the socket, even if the task was cancelled before it began; twice is once."""
+        await self._transport.close()
+
+    async def _run(self) -> None:
         try:
             async with self._tasks as tasks:
                 tasks.create_task(self._send())
@@ -135,6 +147,10 @@ class Link:
         held, self._held = self._held, None
         if held:
             self._down.accept(held)
+
+    def retire(self) -> None:
+        """Pass nothing on any more; another connection does from here."""
+        self._retired = True
 
     def _ask(self, outputs: Iterable[Output]) -> None:
         if self._early is None:
@@ -178,7 +194,7 @@ class Link:
                 self._tasks.create_task(self._fetch(output))
             else:
                 self.replace(output.reason)
-        if not records:
+        if not records or self._retired:
             return
         if not self.flowing.done():
             self.flowing.set_result(None)

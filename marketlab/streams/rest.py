@@ -15,7 +15,7 @@ from marketlab.exchanges.contract import Exchange, Request
 from marketlab.records import Kline, Origin, Record
 from marketlab.streams.backoff import Backoff
 from marketlab.streams.pacing import Priority, WeightBudget, retry_after
-from marketlab.streams.transport import ORIGIN_HEADER, origin_of
+from marketlab.streams.transport import ORIGIN_HEADER, is_local, origin_of
 
 __all__ = ["FOREIGN", "Answer", "Rest", "translate"]
 
@@ -66,7 +66,11 @@ class Rest:
         self.requests = 0
         self.failures = 0
         self._client = httpx.AsyncClient(
-            headers=exchange.headers(), timeout=timeout_s, proxy=proxy, follow_redirects=True
+            headers=exchange.headers(),
+            timeout=timeout_s,
+            proxy=proxy,
+            follow_redirects=True,
+            trust_env=not all(map(is_local, self._hosts)),  # an environment's proxy cannot reach loopback
         )
 
     @property

@@ -66,7 +66,6 @@ class Runner:
         self.opened = 0
         self.failures = 0
         self.last_error: ExchangeError | None = None
-        self.link: Link | None = None
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exchange = exchange
         self._hosts = [host.rstrip("/") for host in hosts]
@@ -78,12 +77,17 @@ class Runner:
         self._settings = settings
         self._delays = self._new_delays()
         self._watchdog = Watchdog(down.last_seen, settings.patience_s)
-        self._task: asyncio.Task[None] | None = None
+        self._links: list[Link] = []
 
     @property
     def url(self) -> str:
         """The address that is tried first just now."""
         return self._hosts[0] + self.connection.path
+
+    @property
+    def link(self) -> Link | None:
+        """The newest connection that is open."""
+        return self._links[-1] if self._links else None
 
     @property
     def reconnects(self) -> int:
@@ -93,49 +97,38 @@ class Runner:
     def subscribe(self, connection: Connection, more: Iterable[Subscription]) -> None:
         """Ask for more, now and after each reconnect; `connection` is the old one with more in it."""
         self.connection = connection
-        if self.link is not None:
-            self.link.subscribe(more)
+        for link in self._links:
+            link.subscribe(more)
 
     def unsubscribe(self, connection: Connection, less: Iterable[Subscription]) -> None:
         """Ask for less, now and after each reconnect; `connection` is the old one with less in it."""
         self.connection = connection
-        if self.link is not None:
-            self.link.unsubscribe(less)
+        for link in self._links:
+            link.unsubscribe(less)
 
     async def run(self) -> None:
         """Keep the connection up until cancelled. Ends by itself only by an error that retrying cannot mend."""
-        previous: asyncio.Task[None] | None = None
+        current: Link | None = None
         try:
             while True:
-                link = await self._open()
-                if previous is not None:
-                    link.hold()
-                task = self._task = asyncio.create_task(link.run())
-                await asyncio.sleep(0)  # once it has begun, it closes its socket whatever happens
-                if previous is not None:
-                    await self._overlap(link, task, previous)
-                    if task.done() and not previous.done():
-                        await self._lost(link, task)
-                        continue
-                    await _end(previous)
-                    previous = None
-                    link.release()
-                await asyncio.wait({task, link.replaced}, return_when=asyncio.FIRST_COMPLETED)
-                if task.done():
-                    await self._lost(link, task)
+                previous, current = current, await self._open()
+                if not await self._take_over(current, previous):
+                    await self._lost(current)
+                    current = previous
+                    continue
+                await asyncio.wait({current.task, current.replaced}, return_when=asyncio.FIRST_COMPLETED)
+                if current.task.done():
+                    lost, current = current, None
+                    await self._lost(lost)
                 else:
-                    _log.info("Replacing the connection to %s: %s.", self.url, link.reason)
-                    previous = task
+                    _log.info("Replacing the connection to %s: %s.", self.url, current.reason)
         except Exception as error:
             if not self.first.done():
                 self.first.set_exception(error)
             raise
         finally:
-            self.link = None
             self.first.cancel()
-            for open_one in (self._task, previous):
-                if open_one is not None:
-                    await _end(open_one)
+            await asyncio.gather(*map(_end, self._links))
 
     async def _open(self) -> Link:
         while True:
@@ -152,7 +145,7 @@ class Runner:
         self.opened += 1
         session = self._exchange.session(connection, transport.origin or "stream")
         lifetime = self._exchange.limits.connection_lifetime_s * (0.95 - 0.1 * self._random())
-        link = self.link = Link(
+        link = Link(
             session,
             transport,
             self.connection.subscriptions,
@@ -184,19 +177,36 @@ class Runner:
         _log.warning("%s Trying again in %.1f s.", error, delay)
         await self._clock.sleep(delay)
 
-    async def _overlap(self, link: Link, task: asyncio.Task[None], previous: asyncio.Task[None]) -> None:
-        """Until the new connection gives what the old one gave, or the old one is gone."""
-        await asyncio.wait(
-            {task, link.flowing, previous}, timeout=self._settings.handover_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        while not (task.done() or previous.done() or link.settled):
-            await self._clock.sleep(0.1)
-        if not (task.done() or previous.done()):
-            await asyncio.wait({task, previous}, timeout=self._settings.overlap_s, return_when=asyncio.FIRST_COMPLETED)
+    async def _take_over(self, link: Link, previous: Link | None) -> bool:
+        """Set a new connection to work; False if it was lost before it could take over from one that still works."""
+        if previous is None:
+            link.start()
+            self._links.append(link)
+            return True
+        link.hold()
+        link.start()
+        self._links.append(link)
+        await self._overlap(link, previous)
+        if link.task.done() and not previous.task.done():
+            return False
+        previous.retire()
+        link.release()
+        self._links.remove(previous)
+        await _end(previous)
+        return True
 
-    async def _lost(self, link: Link, task: asyncio.Task[None]) -> None:
-        self.link = self._task = None
-        error = task.exception()
+    async def _overlap(self, link: Link, previous: Link) -> None:
+        """Until the new connection gives what the old one gave, or one of them is gone."""
+        over = {link.task, previous.task}
+        settings, first = self._settings, asyncio.FIRST_COMPLETED
+        await asyncio.wait({*over, link.flowing}, timeout=settings.handover_s, return_when=first)
+        while not (link.task.done() or previous.task.done() or link.settled):
+            await self._clock.sleep(0.1)
+        await asyncio.wait(over, timeout=settings.overlap_s, return_when=first)
+
+    async def _lost(self, link: Link) -> None:
+        self._links.remove(link)
+        error = link.task.exception()
         if not isinstance(error, ConnectionLost):
             raise error or AssertionError("a link ends only by an error")
         self.last_error = error
@@ -210,10 +220,12 @@ class Runner:
         return self._settings.backoff.delays(self._random)
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def _end(link: Link) -> None:
     """Cancel a connection and wait, not for ever, until it is closed."""
+    task = link.task
     task.cancel()
     await asyncio.wait({task}, timeout=_PATIENCE_TO_CLOSE_S)
+    await link.close()
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         level = logging.DEBUG if isinstance(error, ConnectionLost) else logging.ERROR
         _log.log(level, "While closing: %s", error, exc_info=error)

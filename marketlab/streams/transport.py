@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from websockets import exceptions as ws
 from websockets.asyncio.client import ClientConnection
@@ -16,7 +17,7 @@ from marketlab.errors import ConnectionLost, MarketlabError, RateLimited, Reject
 from marketlab.records import ORIGINS, Origin
 from marketlab.streams.pacing import retry_after
 
-__all__ = ["FOREIGN", "ORIGIN_HEADER", "Transport", "connect", "origin_of", "translate"]
+__all__ = ["FOREIGN", "ORIGIN_HEADER", "Transport", "connect", "is_local", "origin_of", "translate"]
 
 ORIGIN_HEADER = "X-Marketlab-Origin"
 """How a local exchange says that what it serves is replayed or simulated; a real exchange sends none."""
@@ -95,7 +96,7 @@ class _WebSocket:
 
 
 async def connect(url: str, *, timeout_s: float = 10.0, proxy: str | None = None) -> Transport:
-    """Open a WebSocket; without `proxy`, the usual environment variables decide.
+    """Open a WebSocket; without `proxy`, the usual environment variables decide, but never for loopback.
 
     Raises:
         ConnectionLost: nobody answers there, or not as a WebSocket server.
@@ -112,11 +113,16 @@ async def connect(url: str, *, timeout_s: float = 10.0, proxy: str | None = None
             ping_interval=None,  # the exchange pings; our own would count into its message limit
             open_timeout=timeout_s,
             close_timeout=1.0,
-            proxy=proxy or True,
+            proxy=proxy or (None if is_local(url) else True),
         )
     except FOREIGN as error:
         raise translate(error, url) from error
     return _WebSocket(url, connection)
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is this machine's own, which no proxy could reach."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def origin_of(header: str | None) -> Origin | None:

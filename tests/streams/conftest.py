@@ -2,11 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from aiohttp import WSMsgType, web
+
+from marketlab.clock import Clock, SystemClock
+from marketlab.errors import ExchangeError, UnreadableFrame
+from marketlab.exchanges.binance import Binance
+from marketlab.exchanges.contract import Subscription
+from marketlab.records import Record, Trade
+from marketlab.streams.backoff import Backoff
+from marketlab.streams.pacing import Pace
+from marketlab.streams.rest import Rest
+from marketlab.streams.runner import Runner, StreamSettings
 
 Script = Callable[["Visit"], Awaitable[None]]
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -143,3 +153,90 @@ async def _until(condition: Callable[[], object], seconds: float = 20.0) -> None
 def until() -> Callable[..., Awaitable[None]]:
     """Wait for something to become true; the time limit only ends a test that has failed."""
     return _until
+
+
+QUICK = StreamSettings(backoff=Backoff(first=0.001, ceiling=0.01), overlap_s=0.05, handover_s=5.0)
+
+
+class Basin:
+    """Keeps everything that flows down."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.taped: list[bytes] = []
+        self.unread: list[UnreadableFrame] = []
+        self.mishaps: list[ExchangeError] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    @property
+    def has_room(self) -> bool:
+        return self.open.is_set()
+
+    async def room(self) -> None:
+        await self.open.wait()
+
+    def tape(self, frames: list[bytes], at: int) -> None:
+        self.taped += frames
+
+    def accept(self, records: list[Record]) -> None:
+        self.records += records
+
+    def unreadable(self, error: UnreadableFrame) -> None:
+        self.unread.append(error)
+
+    def mishap(self, error: ExchangeError) -> None:
+        self.mishaps.append(error)
+
+    def last_seen(self, stream: Subscription) -> int | None:
+        times = [record.received for record in self.records if record.symbol == stream.symbol]
+        return max(times, default=None)
+
+    @property
+    def ids(self) -> list[int]:
+        return [int(record.trade_id) for record in self.records if isinstance(record, Trade)]
+
+
+class Running:
+    def __init__(self, runner: Runner, basin: Basin) -> None:
+        self.runner = runner
+        self.basin = basin
+        self.task = asyncio.create_task(runner.run())
+
+
+@asynccontextmanager
+async def _running(
+    url: str,
+    *,
+    exchange: Binance | None = None,
+    streams: Sequence[Subscription] = (Subscription("BTCUSDT", "trade"),),
+    settings: StreamSettings = QUICK,
+    clock: Clock | None = None,
+    rest_url: str = "http://127.0.0.1:9",
+    hosts: Iterable[str] = (),
+) -> AsyncIterator[Running]:
+    exchange, clock, basin = exchange or Binance(), clock or SystemClock(), Basin()
+    async with Rest(exchange, url=rest_url, clock=clock) as rest:
+        runner = Runner(
+            exchange,
+            exchange.connections(streams)[0],
+            hosts=hosts or [url],
+            rest=rest,
+            down=basin,
+            clock=clock,
+            connects=Pace(300, 300.0, clock),
+            random=lambda: 0.0,
+            settings=settings,
+        )
+        one = Running(runner, basin)
+        try:
+            yield one
+        finally:
+            one.task.cancel()
+            await asyncio.wait_for(asyncio.gather(one.task, return_exceptions=True), 10)
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[..., AbstractAsyncContextManager[Running]]:
+    """Runs one connection with the trades of BTCUSDT, and keeps everything that comes."""
+    return _running

@@ -6,7 +6,10 @@ from aiohttp import web
 from websockets import exceptions as ws
 
 from marketlab.errors import ConnectionLost, ExchangeError, RateLimited, Rejected, UsageError
-from marketlab.streams.transport import FOREIGN, ORIGIN_HEADER, connect, origin_of, translate
+from marketlab.exchanges.binance import Binance
+from marketlab.exchanges.contract import Request
+from marketlab.streams.rest import Rest
+from marketlab.streams.transport import FOREIGN, ORIGIN_HEADER, connect, is_local, origin_of, translate
 
 OUR_OWN_MISTAKES = {ws.ConcurrencyError, ws.InvalidState, ws.WebSocketException}
 
@@ -162,3 +165,37 @@ def test_a_wrong_address_is_the_callers_mistake(url: str) -> None:
 
 async def connect_only(url: str, **options: Any) -> None:
     await connect(url, **options)
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("ws://127.0.0.1:8000", True),
+        ("http://localhost", True),
+        ("ws://[::1]:9/ws", True),
+        ("wss://stream.binance.com:9443", False),
+        ("ws://localhost.example.com", False),
+    ],
+)
+def test_loopback_is_known(url: str, local: bool) -> None:
+    assert is_local(url) is local
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_loopback(
+    small_exchange: Any, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "WS_PROXY", "WSS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port}")
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"serverTime": 1})
+
+    async def scenario() -> None:
+        async with small_exchange(silence, answer) as exchange:
+            await (await connect(exchange.ws_url)).close()
+            async with Rest(Binance(), url=exchange.rest_url) as rest:
+                await rest.fetch(Request("time", "/api/v3/time", (), 1), attempts=1)
+            with pytest.raises(ConnectionLost):
+                await connect(exchange.ws_url, proxy=f"http://127.0.0.1:{free_port}")
+
+    asyncio.run(scenario())
