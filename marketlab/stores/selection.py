@@ -95,7 +95,7 @@ class Selection(msgspec.Struct, frozen=True):
             interval,
             instant(start),
             instant(end),
-            tuple(columns or ()),
+            tuple(dict.fromkeys(columns or ())),
             include_open,
         )
 

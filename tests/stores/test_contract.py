@@ -168,7 +168,7 @@ def test_columns_come_as_asked(store: Store, rows: Any) -> None:
     found = store.read("trades", columns=["price", "time"])
     assert found.columns == ["price", "time"]
     assert found.height == 3
-    assert store.read("klines", columns=["close"]).to_dicts() == [{"close": 4.0}]
+    assert store.read("klines", columns=["close", "close"]).to_dicts() == [{"close": 4.0}]
     assert store.read("gaps", columns=["reason"]).to_dicts() == [{"reason": "hole"}]
 
 
