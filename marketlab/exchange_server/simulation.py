@@ -173,19 +173,25 @@ class _Market:
         self.book.changes()
 
     def _follow(self, end: int) -> None:
-        # Where the fair price has moved through the book, what is left there is taken or withdrawn.
+        # Where the fair price has moved through the book, what is left there is taken or withdrawn, on both sides
+        # before anybody places an order nearer to it: no bid ever reaches an ask.
         for buy in (True, False):
-            sign = 1 if buy else -1
             if self.book.count(buy) < _FEW:
                 for away in range(2, 2 + _FEW):
                     self._place(buy, away, end)
-            while (self.book.best(buy) - self._fair) * sign > -1:
+            while self._behind(buy) < 1:
                 if self._chance.random() < 0.4:
                     self._take(not buy, end, whole=True)
                 else:
                     self._set(buy, self.book.best(buy), 0, end)
-            if (self._fair - self.book.best(buy)) * sign > 1 + self.volatility * 0.02:
+        for buy in (True, False):
+            if self._behind(buy) > 1 + self.volatility * 0.02:
                 self._place(buy, 1 + self._chance.random() * self.volatility * 0.02, end)
+
+    def _behind(self, buy: bool) -> float:
+        # By how many ticks the best price of a side is worse than the fair one.
+        distance = self._fair - self.book.best(buy)
+        return distance if buy else -distance
 
     def _replenish(self, end: int) -> None:
         for buy in (True, False):
@@ -229,7 +235,10 @@ class _Market:
 
     def _place(self, buy: bool, distance: float, end: int = 0) -> None:
         price = math.floor(self._fair - distance) if buy else math.ceil(self._fair + distance)
-        if price > 0:
+        crosses = self.book.count(not buy) and (
+            price >= self.book.best(False) if buy else price <= self.book.best(True)
+        )
+        if price > 0 and not crosses:
             self._set(buy, price, self._some_size(), end)
 
     def _set(self, buy: bool, price: int, size: int, end: int) -> None:

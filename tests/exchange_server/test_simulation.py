@@ -63,6 +63,13 @@ def test_the_books_prove_themselves(symbols: tuple[str, ...], rate: float) -> No
     assert follower.compared > 1000
 
 
+def test_no_bid_ever_reaches_an_ask() -> None:
+    frames = frames_of(Simulation(seed=5, duration=120))
+    quotes = [frame["data"] for frame in frames if "bookTicker" in frame.get("stream", "")]
+    assert len(quotes) > 1_000
+    assert all(float(quote["b"]) < float(quote["a"]) for quote in quotes)
+
+
 def test_trades_have_every_id_and_times_that_rise_within_the_duration() -> None:
     trades = [frame["data"] for frame in frames_of(Simulation(duration=60)) if frame.get("stream") == "btcusdt@trade"]
     ids = [trade["t"] for trade in trades]
