@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import ClientConnectionError, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from marketlab.clock import Clock
@@ -16,6 +16,7 @@ __all__ = ["Connection", "Subscribers"]
 
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _POLICY = 1008
+_GONE = (ConnectionError, ClientConnectionError)  # aiohttp raises either, on the server's side too
 
 
 class Subscribers(Protocol):
@@ -72,13 +73,14 @@ class Connection:
     async def serve(self, request: web.Request, streams: list[str]) -> None:
         """Shake hands, subscribe, and answer the client until one side ends the connection."""
         self._writer = await self._socket.prepare(request)
-        transport = request.transport
-        self._transport = transport if isinstance(transport, asyncio.Transport) else None
+        self._transport = request.transport
         self._subscribe(list(streams))
         heartbeat = asyncio.create_task(self._heartbeat())
         try:
             while await self._receive():
                 pass
+        except _GONE:
+            pass
         finally:
             heartbeat.cancel()
             self.outgoing.clear()
@@ -89,22 +91,24 @@ class Connection:
 
     async def flush(self) -> None:
         """Send what is outgoing; returns when the client is ready for more. A lost client loses it."""
-        if self.muted or not self.open or self._writer is None:
+        self.push()
+        try:
+            await self._drain()
+        except _GONE:
             self.outgoing.clear()
-            return
+
+    def push(self) -> None:
+        """Send what is outgoing without waiting for the client."""
         data = b"".join(self.outgoing)
         self.outgoing.clear()
-        try:
-            await self._writer.write(data)
-            await self._writer.drain()
-        except ConnectionError:
-            self.outgoing.clear()
+        if self._transport is not None and self.open and not self.muted:
+            self._transport.write(data)  # whole messages, so nothing of aiohttp's own can come between
 
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Say goodbye and end the connection, even if the client does not read."""
         try:
-            await self._socket.close(code=code, message=reason.encode())
-        except ConnectionError:
+            await self._socket.close(code=code, message=reason.encode(), drain=False)
+        except _GONE:
             pass
         finally:
             self.abort()
@@ -113,6 +117,18 @@ class Connection:
         """End the connection without a word."""
         if self._transport is not None:
             self._transport.abort()
+
+    async def _drain(self) -> None:
+        while self._writer is not None:
+            try:
+                await self._writer.drain()
+            except asyncio.CancelledError:
+                # All who wait for one client share a future in aiohttp; cancelling one of them must not end the play.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                continue
+            return
 
     async def _receive(self) -> bool:
         message = await self._socket.receive()
@@ -145,7 +161,7 @@ class Connection:
             self._pings[payload] = now
             try:
                 await self._socket.ping(payload)
-            except ConnectionError:
+            except _GONE:
                 return
 
     def _answer(self, text: str | bytes) -> dict[str, object]:

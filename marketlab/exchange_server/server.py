@@ -155,12 +155,14 @@ class ExchangeServer:
 
     async def shut_down(self) -> None:
         """Send `serverShutdown` to every connection, as the exchange does before it closes them."""
-        data = msgspec.json.encode({"e": "serverShutdown", "E": self._player.now // 1000})
         for connection in list(self._connections):
+            now = self._player.now
+            time = now if connection.variant & MICROSECONDS else now // 1000
+            data = msgspec.json.encode({"e": "serverShutdown", "E": time})
             whole = b'{"stream":"!serverShutdown","data":%b}' % data
             connection.outgoing.append(pack(whole if connection.variant & COMBINED else data))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(connection.flush(), _GOODBYE_S)
+            connection.push()
+        await asyncio.sleep(0)
 
     def status(self) -> dict[str, object]:
         """What `GET /control/status` answers."""

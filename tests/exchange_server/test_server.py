@@ -1,7 +1,8 @@
 import asyncio
+import contextlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,65 @@ def test_a_stopped_server_says_goodbye_and_leaves_nothing_running(small: Path, c
             assert combined.messages[-1] == {"stream": "!serverShutdown", "data": raw.messages[-1]}
         await server.stop()
         assert server.done.is_set()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def deaf_client(server: ExchangeServer) -> AsyncIterator[None]:
+    reader, writer = await asyncio.open_connection(server.host, server.port, limit=1)
+    lines = [f"GET {ALL} HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
+    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    await reader.read(1)
+    yield
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def test_a_client_that_stopped_reading_holds_the_play_up_until_its_pongs_are_overdue(tapes: Path) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        server = at_once(tapes / "btcusdt_20240809.gz", loop=3, hold=False, start_after=None, clock=clock)
+        async with server, deaf_client(server):
+            server.begin()
+            for _ in range(4):
+                assert not server.done.is_set()
+                await clock.advance(20)
+            await server.done.wait()
+            status = server.status()
+            assert (status["clients"], status["played"]) == (0, 3 * 58_325 + 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_breaks_off_does_not_end_the_play_of_the_others(tapes: Path, connect: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        server = at_once(tapes / "btcusdt_20240809.gz", hold=False, start_after=None)
+        async with server, connect(f"{server.ws_url}/stream?streams={TRADES}") as client:
+            async with deaf_client(server):
+                server.begin()
+                await client.until(lambda client: bool(client.messages))
+            await server.done.wait()
+            await client.ask("LIST_SUBSCRIPTIONS")
+            assert len(client.of(TRADES)) == 10_147
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_does_not_read_does_not_keep_the_server_from_stopping(
+    tapes: Path, connect: Callable[..., Any]
+) -> None:
+    async def scenario() -> None:
+        server = at_once(tapes / "btcusdt_20240809.gz", loop=3, hold=False, start_after=None)
+        await server.start()
+        async with deaf_client(server), connect(f"{server.ws_url}/stream?streams={TRADES}") as client:
+            server.begin()
+            await client.until(lambda client: bool(client.messages))
+            await server.stop()
+            await client.ended()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())
