@@ -9,7 +9,7 @@ DEVELOPMENT := $(VENV)/.development-installed
 CORE := market exchanges analysis
 SOURCES := marketlab tests benchmarks
 
-.PHONY: help demo test core-coverage coverage notebooks check style types layers benchmarks docs wheel-check constraints changelog clean
+.PHONY: help demo test core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs wheel-check constraints changelog clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -32,6 +32,9 @@ coverage: $(DEVELOPMENT) ## what the whole suite covers, as a report in htmlcov/
 
 notebooks: $(DEVELOPMENT) ## run the notebooks; every output must be what is stored in them
 	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks $(PYTEST_ARGS)
+
+notebook-outputs: $(DEVELOPMENT) ## run the notebooks and store what they show
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 check: style types layers ## style, types and layers
 
