@@ -40,6 +40,7 @@ def replay(
 
     Without --channels it takes all that the tapes hold, and builds one-minute klines from trades where they hold none.
     Of a broken tape everything before the damage is stored; the message names the line, and the exit code is 3.
+    Ctrl-C ends it earlier, with everything stored that was read.
     """
     from marketlab.cli.progress import show_summary, statistics_in_log
     from marketlab.config import load_settings
@@ -68,18 +69,22 @@ def replay(
 def _run(source: "Replay", keeper: "Keeper", *, quiet: bool) -> "Summary":
     from time import monotonic
 
+    from marketlab.cli.stopping import asked_to_stop
     from marketlab.cli.terminal import counting
     from marketlab.errors import TapeError
     from marketlab.lab.summary import Summary, by_symbol
 
     began = monotonic()
-    lines = 0
-    with counting("replaying", "frames") as advance:
+    lines, ended = 0, "end of tape"
+    with counting("replaying", "frames") as advance, asked_to_stop() as stopping:
         try:
             for batch in source.batches():
                 keeper.accept(batch)
                 advance(source.lines - lines)
                 lines = source.lines
+                if stopping():
+                    ended = "stopped"
+                    break
         except TapeError:
             keeper.close()
             raise
@@ -88,7 +93,7 @@ def _run(source: "Replay", keeper: "Keeper", *, quiet: bool) -> "Summary":
     return Summary(
         exchange=source.exchange,
         origin=source.origin,
-        ended="end of tape",
+        ended=ended,
         seconds=round(monotonic() - began, 3),
         frames=source.lines,
         unreadable=source.unreadable,
