@@ -2,9 +2,11 @@
 
 import msgspec
 
+from marketlab.market.market import Counts
+from marketlab.market.orderbook import OrderBook
 from marketlab.records import Levels
 
-__all__ = ["Book"]
+__all__ = ["Book", "copy_of"]
 
 
 class Book(msgspec.Struct, frozen=True):
@@ -58,6 +60,21 @@ class Book(msgspec.Struct, frozen=True):
         state = "verified" if self.verified else "not verified"
         bid, ask = _first(self.bids), _first(self.asks)
         return f"<Book {self.symbol} on {self.exchange}: bid {bid}, ask {ask}, id {self.id}, {state}>"
+
+
+def copy_of(book: OrderBook, counts: Counts, levels: int) -> Book:
+    """A copy of the best levels of a running book."""
+    return Book(
+        book.exchange,
+        book.symbol,
+        book.id,
+        book.time,
+        book.verified,
+        book.known,
+        *book.top(levels),
+        counts.compared,
+        counts.equal,
+    )
 
 
 def _first(levels: Levels) -> str:

@@ -16,16 +16,17 @@ from marketlab.exchanges.contract import Exchange, Subscription
 from marketlab.instruments import Instruments, canonical
 from marketlab.market.market import Market
 from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
-from marketlab.streams.book import Book
+from marketlab.streams.book import Book, copy_of
 from marketlab.streams.connections import Connections
 from marketlab.streams.healing import Healer
 from marketlab.streams.hub import Hub
 from marketlab.streams.intake import Intake
 from marketlab.streams.pacing import Priority
 from marketlab.streams.recorder import Recorder
+from marketlab.streams.reporting import report
 from marketlab.streams.rest import Rest
 from marketlab.streams.runner import StreamSettings
-from marketlab.streams.status import BookStatus, FeedStatus
+from marketlab.streams.status import FeedStatus
 from marketlab.streams.waiting import Wish
 
 __all__ = ["CHANNELS", "Feed", "Memory"]
@@ -235,18 +236,7 @@ class Feed:
         name = self.symbol(symbol)
         if Subscription(name, "book") not in self._wanted:
             raise UsageError(f"This feed has no book of {name}; subscribe({name!r}, 'book') streams it.")
-        book, counts = self.market.book(name), self.market.counts()[name]
-        return Book(
-            self.exchange.name,
-            name,
-            book.id,
-            book.time,
-            book.verified,
-            book.known,
-            *book.top(levels),
-            counts.compared,
-            counts.equal,
-        )
+        return copy_of(self.market.book(name), self.market.counts()[name], levels)
 
     async def history(self, symbol: str, interval: str, limit: int = 500) -> list[Kline]:
         """The newest `limit` klines over REST, by opening time; the last one may still be open.
@@ -297,49 +287,18 @@ class Feed:
 
     def status(self) -> FeedStatus:
         """What it is doing: counts, lag, gaps, books, errors."""
-        board, intake = self._intake.board, self._intake
-        return FeedStatus(
-            exchange=self.exchange.name,
-            url=self._connections.url,
+        return report(
+            self.exchange.name,
+            self._intake,
+            self._connections,
+            self.rest,
+            streams=sorted(self._wanted),
             running=self.running,
-            origins=tuple(sorted(board.origins)),
-            connections=len(self._connections.runners),
-            reconnects=self._connections.reconnects,
-            frames=intake.frames,
-            records=board.records,
-            unreadable=intake.unreadable_count,
-            gaps=board.gaps,
-            healed=board.healed,
-            errors=intake.mishaps + self.rest.failures + self._connections.failures,
-            last_error=self._last_error(),
-            requests=self.rest.requests,
-            used_weight=self.rest.budget.used,
-            waiting=self.hub.waiting,
-            dropped=self.hub.dropped,
-            last_received=board.last_received,
-            streams=tuple(map(board.status, sorted(self._wanted))),
-            books=tuple(map(self._book_status, self._books())),
+            failure=self.failure,
         )
 
     def _books(self) -> list[str]:
         return sorted(stream.symbol for stream in self._wanted if stream.channel == "book")
-
-    def _book_status(self, symbol: str) -> BookStatus:
-        book = self.book(symbol, 1)
-        return BookStatus(
-            symbol,
-            book.id,
-            book.verified,
-            book.best_bid,
-            book.best_ask,
-            book.spread_bps,
-            book.compared,
-            book.equal,
-        )
-
-    def _last_error(self) -> str | None:
-        errors = [self.failure, self._intake.last_error, *(runner.last_error for runner in self._connections.runners)]
-        return next((str(error) or type(error).__name__ for error in errors if error is not None), None)
 
     # More and less of it
 
