@@ -213,8 +213,9 @@ class KlineContinuity:
             return ()
         self._newest = kline
         if self._expected is None:
-            # Whatever came before the first sight of a period was never promised.
-            self._expected = kline.close_time + 1
+            # A period that was seen running will close, whatever happens to the connection until then; but a tape that
+            # begins in the middle of a period never closes it.
+            self._expected = kline.close_time + 1 if kline.origin == "replay" else kline.open_time
         elif kline.open_time > self._expected:
             if self._suspected == kline.open_time:
                 return self._hole(self._expected, kline)

@@ -1,7 +1,7 @@
 """A store accepts tables and gives them back.
 
 Promises of every store: `write` is idempotent by key; of two rows with one key the better one stays (see
-`marketlab.tables.best`); `read` is sorted by time, then id, and unique by key; an answer is whole or an error.
+`marketlab.tables.unique`); `read` is sorted by time, then id, and unique by key; an answer is whole or an error.
 """
 
 from collections.abc import Iterator

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import polars as pl
 
 from marketlab import tables
 from marketlab.errors import MissingDependency, StoreUnavailable, UsageError
-from marketlab.stores.contract import Batching, Commit, Coverage, Moment
+from marketlab.stores.asking import Asking
+from marketlab.stores.contract import Batching, Commit, Coverage
 from marketlab.stores.selection import Selection, accepted, cover, instant, micros, pieces
 from marketlab.stores.spool import read_segment, segments
 from marketlab.stores.stretches import cuts
@@ -52,7 +52,7 @@ def _reading(place: str) -> Iterator[None]:
         raise StoreUnavailable(f"Cannot read {place}: {error}") from error
 
 
-class DeltaStore:
+class DeltaStore(Asking):
     """Delta tables below one folder. Safe to use from several threads; other processes may read and write too."""
 
     scheme: ClassVar[str] = "delta"
@@ -75,64 +75,6 @@ class DeltaStore:
         with self._lock:
             return found.write(batch, commit)
 
-    def read(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        interval: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        columns: list[str] | None = None,
-        include_open: bool = False,
-    ) -> pl.DataFrame:
-        """Rows with start <= time < end, in order. See `marketlab.stores.contract.Store.read`."""
-        wanted = Selection.of(
-            name,
-            exchange=exchange,
-            symbol=symbol,
-            interval=interval,
-            start=start,
-            end=end,
-            columns=columns,
-            include_open=include_open,
-        )
-        found = self._read(wanted)
-        if found.is_empty():
-            self._require_known(wanted)
-        return found
-
-    def batches(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        interval: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        columns: list[str] | None = None,
-        include_open: bool = False,
-        rows: int = 100_000,
-    ) -> Iterator[pl.DataFrame]:
-        """The same rows as `read`, in the same order, in pieces of `rows`; holds a few pieces at a time.
-
-        Each stretch of time is read when its turn comes, so a long pause in between breaks nothing.
-        """
-        wanted = Selection.of(
-            name,
-            exchange=exchange,
-            symbol=symbol,
-            interval=interval,
-            start=start,
-            end=end,
-            columns=columns,
-            include_open=include_open,
-        )
-        self._require_known(wanted)
-        return pieces(map(self._read, self._stretches(wanted, max(rows, _STRETCH))), rows)
-
     def scan(self, name: str) -> pl.LazyFrame:
         """The whole table, lazily. See `marketlab.stores.contract.Store.scan`."""
         return self._rows(Selection.of(name, include_open=True))
@@ -142,31 +84,25 @@ class DeltaStore:
         with _reading(self.url):
             return cover(name, self._rows(Selection.of(name, symbol=symbol)))
 
-    def delete(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-    ) -> int:
-        """Remove rows with start <= time < end; returns how many. What a spool still holds is not touched."""
-        table = self._table(name)
-        with self._lock:
-            return table.delete(Selection.of(name, exchange=exchange, symbol=symbol, start=start, end=end))
-
     def close(self) -> None:
         """Let go of the tables; twice is once."""
         self._closed = True
 
-    def __enter__(self) -> Self:
-        return self
+    def _find(self, wanted: Selection) -> pl.DataFrame:
+        found = self._read(wanted)
+        if found.is_empty():
+            self._require_known(wanted)
+        return found
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _find_in_pieces(self, wanted: Selection, rows: int) -> Iterator[pl.DataFrame]:
+        # Each stretch of time is read when its turn comes, so a long pause in between breaks nothing.
+        self._require_known(wanted)
+        return pieces(map(self._read, self._stretches(wanted, max(rows, _STRETCH))), rows)
+
+    def _remove(self, going: Selection) -> int:
+        table = self._table(going.table.name)
+        with self._lock:
+            return table.delete(going)
 
     def _table(self, name: str) -> HistoryTable:
         tables.spec(name)

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import polars as pl
 
 from marketlab import tables
 from marketlab.errors import StoreUnavailable
-from marketlab.stores.contract import Batching, Commit, Coverage, Moment
+from marketlab.stores.asking import Asking
+from marketlab.stores.contract import Batching, Commit, Coverage
 from marketlab.stores.selection import Selection, accepted, cover, pieces
 from marketlab.stores.upsert import changes
 
@@ -24,7 +24,7 @@ def from_url(url: str) -> "MemoryStore":
     return MemoryStore(url)
 
 
-class MemoryStore:
+class MemoryStore(Asking):
     """Tables in memory. Safe to use from several threads."""
 
     scheme: ClassVar[str] = "memory"
@@ -49,61 +49,6 @@ class MemoryStore:
                 self._tables[name] = pl.concat([kept, found.better, found.new])
         return found.rows
 
-    def read(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        interval: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        columns: list[str] | None = None,
-        include_open: bool = False,
-    ) -> pl.DataFrame:
-        """Rows with start <= time < end, in order. See `marketlab.stores.contract.Store.read`."""
-        wanted = Selection.of(
-            name,
-            exchange=exchange,
-            symbol=symbol,
-            interval=interval,
-            start=start,
-            end=end,
-            columns=columns,
-            include_open=include_open,
-        )
-        with self._lock:
-            held = self._held(name)
-            known = {pair for table in self._tables.values() for pair in _instruments(table)}
-        wanted.require_known(known, self.url)
-        return wanted.finish(wanted.of_table(held), is_unique=True)
-
-    def batches(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        interval: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        columns: list[str] | None = None,
-        include_open: bool = False,
-        rows: int = 100_000,
-    ) -> Iterator[pl.DataFrame]:
-        """The same rows as `read`, in the same order, in pieces of about `rows`."""
-        whole = self.read(
-            name,
-            exchange=exchange,
-            symbol=symbol,
-            interval=interval,
-            start=start,
-            end=end,
-            columns=columns,
-            include_open=include_open,
-        )
-        return pieces([whole], rows)
-
     def scan(self, name: str) -> pl.LazyFrame:
         """The whole table, lazily. See `marketlab.stores.contract.Store.scan`."""
         with self._lock:
@@ -116,35 +61,28 @@ class MemoryStore:
             held = self._held(name)
         return cover(name, wanted.of_table(held).lazy())
 
-    def delete(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-    ) -> int:
-        """Remove rows with start <= time < end; returns how many."""
-        going = Selection.of(name, exchange=exchange, symbol=symbol, start=start, end=end).expression
-        with self._lock:
-            held = self._held(name)
-            kept = held.clear() if going is None else held.filter(~going)
-            self._tables[name] = kept
-        return held.height - kept.height
-
     def close(self) -> None:
         """Forget everything; twice is once."""
         self._closed = True
         self._tables = {}
 
-    def __enter__(self) -> Self:
-        return self
+    def _find(self, wanted: Selection) -> pl.DataFrame:
+        with self._lock:
+            held = self._held(wanted.table.name)
+            known = {pair for table in self._tables.values() for pair in _instruments(table)}
+        wanted.require_known(known, self.url)
+        return wanted.finish(wanted.of_table(held), is_unique=True)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _find_in_pieces(self, wanted: Selection, rows: int) -> Iterator[pl.DataFrame]:
+        return pieces([self._find(wanted)], rows)
+
+    def _remove(self, going: Selection) -> int:
+        name = going.table.name
+        with self._lock:
+            held = self._held(name)
+            kept = held.clear() if going.expression is None else held.filter(~going.expression)
+            self._tables[name] = kept
+        return held.height - kept.height
 
     def _held(self, name: str) -> pl.DataFrame:
         if self._closed:

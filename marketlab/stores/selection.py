@@ -68,7 +68,6 @@ class Selection(msgspec.Struct, frozen=True):
     def of(
         cls,
         name: str,
-        *,
         exchange: str | None = None,
         symbol: str | None = None,
         interval: str | None = None,

@@ -194,6 +194,20 @@ def test_the_period_that_was_running_at_the_start_is_not_promised() -> None:
     assert counts == Counts(doubles=1)
 
 
+def test_a_period_that_was_seen_running_is_missed_when_its_end_is_lost() -> None:
+    judge, counts = klines()
+    found = accept(judge, [kline(5, 1, closed=False), kline(6)])
+    gaps = [record for record in found if isinstance(record, Gap)]
+    assert [(gap.start, gap.end) for gap in gaps] == [(5 * MINUTE, 6 * MINUTE)]
+    assert counts.gaps == 1
+
+
+def test_a_tape_does_not_close_the_period_in_which_it_begins() -> None:
+    judge, counts = klines()
+    accept(judge, [kline(5, 1, closed=False, origin="replay"), kline(6, origin="replay")])
+    assert counts.gaps == 0
+
+
 def test_older_sights_of_a_kline_are_doubles() -> None:
     judge, counts = klines()
     given = [kline(1, 5, closed=False), kline(1, 4, closed=False), kline(1, 9), kline(1, 9), kline(1, 9, closed=False)]
