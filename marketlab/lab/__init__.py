@@ -5,13 +5,11 @@ command line use the modules beside this one.
 """
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marketlab.exchange_server.local import LocalExchange
 from marketlab.streams.live import LiveFeed
-from marketlab.streams.live import live as _live
 
 if TYPE_CHECKING:
     from marketlab.stores.contract import Store
@@ -24,7 +22,7 @@ def live(
     channels: str | Iterable[str] = (),
     exchange: str | LocalExchange | None = None,
     *,
-    store: str | None = None,
+    store: "str | Store | None" = None,
     name: str | None = None,
     ws_url: str | None = None,
     rest_url: str | None = None,
@@ -51,8 +49,7 @@ def live(
         ConnectionLost: the exchange cannot be reached.
     """
     from marketlab.config import load_settings
-    from marketlab.lab.feeding import exchange_of, market_of, memory_of, stream_settings
-    from marketlab.lab.opening import keeping
+    from marketlab.lab.living import running
 
     local = exchange if isinstance(exchange, LocalExchange) else None
     if local is not None and name is None:
@@ -65,22 +62,7 @@ def live(
         ws_url=ws_url or (local and local.ws_url),
         rest_url=rest_url or (local and local.rest_url),
     )
-    with ExitStack() as stack:
-        keeper = None if store is None else stack.enter_context(keeping([store], settings))
-        return _live(
-            settings.symbols,
-            settings.subscribed,
-            exchange_of(settings),
-            name=name,
-            ws_url=settings.ws_url,
-            rest_url=settings.rest_url,
-            market=market_of(settings),
-            memory=None if keeper is None else memory_of(settings, keeper),
-            settings=stream_settings(settings),
-            record=record,
-            lossless=() if keeper is None else (keeper.accept,),
-            ended=(stack.pop_all().close,),
-        )
+    return running(settings, store=store, name=name, record=record)
 
 
 def open_store(url: str | None = None) -> "Store":

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from time import monotonic
 
-from marketlab.errors import MarketlabError, StoreUnavailable
+from marketlab.errors import StoreUnavailable
 from marketlab.lab.keeping import Keeper
 from marketlab.lab.summary import Summary, by_symbol
 from marketlab.records import Record
@@ -56,20 +56,17 @@ class Collector:
             UsageError, ExchangeError: the feed cannot be started, or broke for good.
         """
         self._mind_signals()
-        failure: MarketlabError | None = None
-        ended = "failed"
+        failure = ""
         try:
             async with self._feed:
                 self._heard = monotonic()
                 ended = await self._until_end()
         except StoreUnavailable as error:
-            # The records that came before are flushed all the same.
-            failure = error
+            # What came before is flushed all the same, and the account says what is missing.
+            failure, ended = str(error), "failed"
         finally:
             self._forget_signals()
             kept = [] if self._keeper is None else await asyncio.to_thread(self._keeper.close)
-        if failure is not None:
-            raise failure
         status = self._feed.status()
         return Summary(
             exchange=status.exchange,
@@ -83,6 +80,7 @@ class Collector:
             healed=status.healed,
             symbols=by_symbol(self._feed.market.counts()),
             stores=kept,
+            failure=failure,
         )
 
     async def _until_end(self) -> str:

@@ -15,7 +15,8 @@ class Kept(msgspec.Struct, frozen=True):
     """The account of one store.
 
     `rows` by table are acknowledged by the store and `changed` of them were new or better than what it had;
-    `pending` records are still in the spool, `failure` says why.
+    `pending` records are not there: still in the spool but for `unspooled`, which are gone with this process.
+    `failure` says why.
     """
 
     store: str
@@ -23,6 +24,7 @@ class Kept(msgspec.Struct, frozen=True):
     changed: dict[str, int]
     flushes: int
     pending: int
+    unspooled: int
     dead_letters: int
     failure: str
 
@@ -56,4 +58,13 @@ class Keeper:
 
 
 def _kept(url: str, report: Report) -> Kept:
-    return Kept(url, report.rows, report.changed, report.flushes, report.pending, report.dead_letters, report.failure)
+    return Kept(
+        store=url,
+        rows=report.rows,
+        changed=report.changed,
+        flushes=report.flushes,
+        pending=report.pending,
+        unspooled=report.unspooled,
+        dead_letters=report.dead_letters,
+        failure=report.failure,
+    )

@@ -23,8 +23,8 @@ def batching(store: Store, settings: "Settings") -> Batching:
 
 
 @contextmanager
-def keeping(urls: Iterable[str], settings: "Settings") -> Iterator[Keeper]:
-    """A keeper for the stores at these URLs; on the way out everything is flushed and closed.
+def keeping(places: Iterable[str | Store], settings: "Settings") -> Iterator[Keeper]:
+    """A keeper for stores, or for those at these URLs; on the way out everything is flushed, and what it opened closed.
 
     Raises:
         UsageError: a URL that no store answers to.
@@ -33,8 +33,8 @@ def keeping(urls: Iterable[str], settings: "Settings") -> Iterator[Keeper]:
     limit = None if settings.spool_limit_mb is None else settings.spool_limit_mb * 1_000_000
     with ExitStack() as stack:
         writers = []
-        for url in dict.fromkeys(urls):
-            store = stack.enter_context(open_store(url))
+        for place in dict.fromkeys(places):
+            store = stack.enter_context(open_store(place)) if isinstance(place, str) else place
             writer = Writer(store, spool=settings.spool, batching=batching(store, settings), spool_bytes=limit)
             writers.append((store, stack.enter_context(writer)))
         yield Keeper(writers)

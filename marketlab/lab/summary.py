@@ -29,7 +29,8 @@ class SymbolSummary(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A whole run. `ended` says why: idle, duration, stopped, end of tape, or failed."""
+    """A whole run. `ended` says why: idle, duration, stopped, end of tape, damaged tape, or failed (then `failure`
+    says how)."""
 
     exchange: str
     origin: str
@@ -42,6 +43,7 @@ class Summary(msgspec.Struct, frozen=True):
     healed: int
     symbols: dict[str, SymbolSummary]
     stores: list[Kept]
+    failure: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -55,12 +57,9 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def failures(self) -> list[str]:
-        """What is not in its store, one sentence a store."""
-        return [
-            f"{kept.pending:,} records wait in the spool of {kept.store} for the next run. {kept.failure}".strip()
-            for kept in self.stores
-            if kept.pending
-        ]
+        """What is not in its store, one sentence a store, or else why the run broke off."""
+        missing = [_told(kept) for kept in self.stores if kept.pending]
+        return missing or [self.failure] * bool(self.failure)
 
 
 def by_symbol(counts: Mapping[str, Counts], only: Iterable[str] = ()) -> dict[str, SymbolSummary]:
@@ -77,3 +76,11 @@ def by_symbol(counts: Mapping[str, Counts], only: Iterable[str] = ()) -> dict[st
         for symbol, count in sorted(counts.items())
         if symbol in names
     }
+
+
+def _told(kept: Kept) -> str:
+    waiting = kept.pending - kept.unspooled
+    parts = [f"{waiting:,} records wait in the spool of {kept.store} for the next run"] if waiting else []
+    if kept.unspooled:
+        parts.append(f"{kept.unspooled:,} records could not be kept")
+    return f"{' and '.join(parts)}: {kept.failure or 'it took too long.'}"
