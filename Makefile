@@ -7,7 +7,7 @@ PINS := -c constraints.txt --build-constraint constraints.txt
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 CORE := market exchanges analysis
-SOURCES := marketlab tests benchmarks
+SOURCES := marketlab tests benchmarks notebooks .ci
 
 .PHONY: help demo test core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs wheel-check constraints changelog clean
 

@@ -53,6 +53,19 @@ def test_every_module_of_the_core_has_its_own_tests(part: str) -> None:
         assert tests, f"{path.relative_to(ROOT)} has no tests/{below}/test_{names[0]}.py"
 
 
+def test_no_store_knows_another() -> None:
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "marketlab" / "stores").glob("*.py")}
+    stores = {name for name, text in texts.items() if "\nSCHEMES = " in text}
+    assert len(stores) >= 2
+    for name in stores:
+        imported = {
+            node.module.removeprefix("marketlab.stores.")
+            for node in ast.walk(ast.parse(texts[name]))
+            if isinstance(node, ast.ImportFrom) and node.module
+        }
+        assert not imported & (stores - {name})
+
+
 def test_linters_are_rarely_silenced() -> None:
     silenced = lines = 0
     for path, text in tracked_text().items():
