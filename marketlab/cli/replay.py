@@ -8,6 +8,7 @@ import typer
 from marketlab.cli.options import Channels, ExchangeName, Json
 
 if TYPE_CHECKING:
+    from marketlab.errors import TapeError
     from marketlab.lab.keeping import Keeper
     from marketlab.lab.replay import Replay
     from marketlab.lab.summary import Summary
@@ -60,13 +61,15 @@ def replay(
         market=market_of(settings),
     )
     with keeping(store or [settings.store], settings) as keeper:
-        summary = _run(source, keeper, quiet=json)
+        summary, damage = _run(source, keeper)
     show_summary(summary, json=json)
+    if damage is not None:
+        raise damage
     if summary.failures:
         raise StoreUnavailable(" ".join(summary.failures))
 
 
-def _run(source: "Replay", keeper: "Keeper", *, quiet: bool) -> "Summary":
+def _run(source: "Replay", keeper: "Keeper") -> "tuple[Summary, TapeError | None]":
     from time import monotonic
 
     from marketlab.cli.stopping import asked_to_stop
@@ -75,7 +78,7 @@ def _run(source: "Replay", keeper: "Keeper", *, quiet: bool) -> "Summary":
     from marketlab.lab.summary import Summary, by_symbol
 
     began = monotonic()
-    lines, ended = 0, "end of tape"
+    lines, ended, damage = 0, "end of tape", None
     with counting("replaying", "frames") as advance, asked_to_stop() as stopping:
         try:
             for batch in source.batches():
@@ -85,12 +88,11 @@ def _run(source: "Replay", keeper: "Keeper", *, quiet: bool) -> "Summary":
                 if stopping():
                     ended = "stopped"
                     break
-        except TapeError:
-            keeper.close()
-            raise
+        except TapeError as error:
+            ended, damage = "damaged tape", error
     kept = keeper.close()
     symbols = by_symbol(source.counts())
-    return Summary(
+    summary = Summary(
         exchange=source.exchange,
         origin=source.origin,
         ended=ended,
@@ -103,3 +105,4 @@ def _run(source: "Replay", keeper: "Keeper", *, quiet: bool) -> "Summary":
         symbols=symbols,
         stores=kept,
     )
+    return summary, damage

@@ -38,11 +38,13 @@ class Report(msgspec.Struct, frozen=True):
     """What a writer has done so far.
 
     `rows` are acknowledged by the store, `changed` of them were new or better than what it had; `pending` records are
-    not there yet (of adopted segments only `segments` is known); `failure` says why, "" while all is well.
+    not there yet (of adopted segments only `segments` is known), `unspooled` of them are in memory alone; `failure`
+    says why, "" while all is well.
     """
 
     accepted: int
     pending: int
+    unspooled: int
     segments: int
     adopted: int
     flushes: int
@@ -182,8 +184,8 @@ class Writer:
     def close(self, timeout: float = 60.0) -> Report:
         """Flush, stop both threads and let go of the spool; twice is once.
 
-        Waits for three failed tries or `timeout` seconds at most. What is not in the store then stays in the spool for the next writer;
-        the report says how much, and why.
+        Waits for three failed tries or `timeout` seconds at most. What is not in the store then stays in the spool for
+        the next writer, but for what the spool's disk refused; the report says how much, and why.
         """
         deadline = monotonic() + timeout
         with self._state:
@@ -219,6 +221,7 @@ class Writer:
         return Report(
             self._accepted,
             self._accepted - self._settled,
+            len(self._pending),
             len(self._waiting),
             self._waiting.adopted,
             self._flushes,

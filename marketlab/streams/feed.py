@@ -347,8 +347,8 @@ class Feed:
         if error is None or self.failure is not None:
             return
         self.failure = error
-        words = str(error) if isinstance(error, MarketlabError) else repr(error)
-        _log.critical("The feed ends: %s", words, exc_info=error)
+        known = isinstance(error, MarketlabError)
+        _log.critical("The feed ends: %s", error if known else repr(error), exc_info=None if known else error)
         self._stopping = self._stopping or asyncio.create_task(self._stop())
 
     def _raise_failure(self) -> None:
