@@ -24,6 +24,11 @@ marketlab analyze --json | jq .summary
 
 _WINDOWS = ("1m", "5m", "1h", "24h", "7d")
 _LONG_WINDOW = "52w"
+_KINDS = {
+    "percent": "Changes are in percent.",
+    "absolute": "Changes are differences of prices.",
+    "log": "Changes are differences of logarithms.",
+}
 
 
 def analyze(
@@ -66,11 +71,13 @@ def analyze(
     if resample is not None:
         bars = analysis.resample(bars, resample)
     spans = windows.replace(",", " ").split() if windows else _usual_windows(resample or settings.interval)
-    changes = _latest(analysis.price_change(bars, spans, how=_one_of(how, "percent", "absolute", "log")))
+    kind = _one_of(how, *_KINDS)
+    changes = _latest(analysis.price_change(bars, spans, how=kind))
     statistics = analysis.summary(bars, returns=_one_of(returns, "log", "simple"))
     if json:
         print_json({"changes": _rows(changes, simulated), "summary": _rows(statistics, simulated)})
     elif bars.height:
+        note(_KINDS[kind])
         _show(changes, statistics, simulated)
 
 

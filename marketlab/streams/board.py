@@ -89,7 +89,7 @@ class Board:
             return StreamStatus(stream.symbol, stream.channel, 0, None, None, None)
         last = entry.last
         time = _time(last)
-        lag = None if last.origin == "replay" or time == last.received else (last.received - time) / 1_000_000
+        lag = None if last.origin in _UNTIMED or time == last.received else (last.received - time) / 1_000_000
         return StreamStatus(stream.symbol, stream.channel, entry.count, time, last.received, lag)
 
     def _of(self, kind: type[Any], symbol: str | None) -> Iterator[Entry]:
@@ -110,6 +110,7 @@ class Board:
 
 
 _DIVIDED = frozenset({Kline, Ticker})
+_UNTIMED = frozenset({"replay", "simulated"})  # where the exchange's time is not ours
 _APART = frozenset({Gap, BookSnapshot})
 
 

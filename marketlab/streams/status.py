@@ -9,7 +9,7 @@ __all__ = ["BookStatus", "FeedStatus", "StreamStatus"]
 
 class StreamStatus(msgspec.Struct, frozen=True):
     """One channel of one symbol. Times are microseconds; `lag_s` is how far `received` was behind `time` at the last
-    record, and null where the data is replayed or carries no time of its own."""
+    record, and null where the data is replayed or simulated, or carries no time of its own."""
 
     symbol: str
     channel: str

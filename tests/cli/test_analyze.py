@@ -36,7 +36,7 @@ def test_tables_for_people(run: Run, stored: str) -> None:
     assert "change_5m" in ended.out
     assert "volatility" in ended.out
     assert "ETHUSDT" not in ended.out
-    assert ended.err == ""
+    assert ended.err == "Changes are in percent.\n"
 
 
 def test_simulated_symbols_are_marked_in_both_tables(run: Run, stored: str) -> None:
