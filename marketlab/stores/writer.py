@@ -31,6 +31,8 @@ from marketlab.stores.waiting import Intake, Segment, Waiting
 
 __all__ = ["Report", "Writer", "backoff"]
 
+_PIECE = 10_000  # records that are written to the spool at once
+_LEAST = 100  # a piece that is not tried in halves when the disk refuses it
 _TRIES = 3  # failures after which flush and close say so instead of waiting on
 
 
@@ -113,7 +115,7 @@ class Writer:
         self._pending: list[Record] = []
         self._waiting = Waiting(spool_of_mine)
         self._waiting.adopt(Spool.adopt(self.spool))
-        self._accepted = self._unpackable = self._flushes = self._failures = 0
+        self._accepted = self._in_hand = self._unpackable = self._flushes = self._failures = 0
         self._seconds = 0.0
         self._rows: dict[str, int] = {}
         self._changed: dict[str, int] = {}
@@ -221,7 +223,7 @@ class Writer:
         return Report(
             self._accepted,
             self._accepted - self._settled,
-            len(self._pending),
+            len(self._pending) + self._in_hand,
             len(self._waiting),
             self._waiting.adopted,
             self._flushes,
@@ -262,10 +264,13 @@ class Writer:
             with self._state:
                 self._state.wait_for(lambda: self._hurry or len(self._pending) > self._many, self._sync_seconds)
                 taken, self._pending = self._pending, []
+                self._in_hand = len(taken)
                 hurry, self._hurry = self._hurry, False
-            if not self._sync(taken):
+            rest = self._sync(taken)
+            if rest:
                 with self._state:
-                    self._pending = taken + self._pending
+                    self._pending = rest + self._pending
+                    self._in_hand = 0
                     self._hurry = False
                     if self._abandoned:
                         return
@@ -281,22 +286,29 @@ class Writer:
                 if self._stopping and not self._pending and not self._intake.records:
                     return
 
-    def _sync(self, taken: list[Record]) -> bool:
-        if not taken:
-            return True
-        try:
-            self._make_room()
-            unpackable = self._intake.take(taken)
-        except StoreUnavailable as error:
+    def _sync(self, taken: list[Record]) -> list[Record]:
+        # In pieces, so that a kill tears little and a disk that is nearly full takes what it can; returns the rest.
+        done, size = 0, _PIECE
+        while done < len(taken):
+            piece = taken[done : done + size]
+            try:
+                self._make_room()
+                unpackable = self._intake.take(piece)
+            except StoreUnavailable as error:
+                if len(piece) > _LEAST:
+                    size = len(piece) // 2
+                    continue
+                with self._state:
+                    self._disk_failure = error
+                    self._failures += 1
+                    self._state.notify_all()
+                return taken[done:]
+            done += len(piece)
             with self._state:
-                self._disk_failure = error
-                self._failures += 1
-                self._state.notify_all()
-            return False
-        with self._state:
-            self._disk_failure = None
-            self._unpackable += unpackable
-        return True
+                self._disk_failure = None
+                self._in_hand -= len(piece)
+                self._unpackable += unpackable
+        return []
 
     def _make_room(self) -> None:
         with self._state:

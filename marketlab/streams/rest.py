@@ -175,7 +175,9 @@ class Rest:
 
 
 def _unreachable(error: Exception, url: str) -> MarketlabError:
-    return ConnectionLost(f"Cannot reach {url}: {str(error) or type(error).__name__}.")
+    return ConnectionLost(
+        f"Cannot reach {url}: {str(error) or type(error).__name__}; check the address and the network."
+    )
 
 
 def _silent(_: Exception, url: str) -> MarketlabError:
@@ -183,7 +185,7 @@ def _silent(_: Exception, url: str) -> MarketlabError:
 
 
 def _wrong_address(error: Exception, url: str) -> MarketlabError:
-    return UsageError(f"{url} is not an address to ask: {error}.")
+    return UsageError(f"{url} is not an address to ask: {str(error).rstrip('.')}.")
 
 
 _TABLE: tuple[tuple[type[Exception], Callable[[Exception, str], MarketlabError]], ...] = (

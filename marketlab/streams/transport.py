@@ -151,11 +151,11 @@ def _silent(_: Exception, url: str) -> MarketlabError:
 
 def _unreachable(error: Exception, url: str) -> MarketlabError:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ConnectionLost(f"Cannot reach {url}: {reason}.")
+    return ConnectionLost(f"Cannot reach {url}: {reason}; check the address and the network.")
 
 
 def _wrong_address(error: Exception, _: str) -> MarketlabError:
-    return UsageError(f"{error}.")
+    return UsageError(f"{str(error).rstrip('.')}.")
 
 
 _TABLE: tuple[tuple[type[Exception], Callable[[Exception, str], MarketlabError]], ...] = (

@@ -22,20 +22,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment(**settings: str) -> dict[str, str]:
+def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MARKETLAB_")}
-    return {**clean, "PYTHONWARNINGS": "error", **settings}
+    return {**clean, "PYTHONWARNINGS": "error", **(settings or {})}
 
 
 def run(
-    *arguments: str | Path, cwd: Path | None = None, timeout: float = 120, **settings: str
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    timeout: float = 180,
+    settings: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*MARKETLAB, *map(str, arguments)],
         capture_output=True,
         check=False,
         cwd=cwd,
-        env=environment(**settings),
+        env=environment(settings),
         text=True,
         timeout=timeout,
     )
@@ -56,7 +59,7 @@ def started(
         subprocess.Popen(
             [*MARKETLAB, *map(str, arguments)],
             cwd=cwd,
-            env=environment(**(settings or {})),
+            env=environment(settings),
             stderr=output,
             stdout=output,
         ) as process,

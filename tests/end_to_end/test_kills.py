@@ -3,21 +3,17 @@
 import random
 import shutil
 import signal
-import struct
 import time
-import zlib
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import polars as pl
 import pytest
 
 from marketlab import open_store
 
 from .programs import FULL, at, exchange, run, started, summary, until
+from .spools import KEYS, Remembered, check, remember
 
 COLLECT = ("collect", "BTCUSDT", "--channels", "trade,quote,book,kline_1m", "--json")
 AT_RANDOM = "at random"
@@ -47,18 +43,6 @@ MORE_MOMENTS = [
     "after-compaction:2",
 ]
 
-# By the tag of a packed record: its table, where its key is, and where what else is compared is.
-PACKED = {
-    "Trade": ("trades", {"trade_id": 3}, {"time": 4, "price": 5, "size": 6, "side": 7}),
-    "Kline": ("klines", {"interval": 3, "open_time": 4}, {"open": 6, "high": 7, "close": 9, "trade_count": 12}),
-    "Quote": ("quotes", {"update_id": 3}, {"bid_price": 5, "bid_size": 6, "ask_price": 7, "ask_size": 8}),
-    "BookSnapshot": ("book_snapshots", {"update_id": 3}, {"time": 4, "bids": 5, "asks": 6}),
-    "BookUpdate": ("book_updates", {"last_id": 4}, {"first_id": 3, "time": 6, "bids": 7, "asks": 8}),
-    "Gap": ("gaps", {"channel": 3, "start": 4}, {"end": 5, "from_id": 6, "to_id": 7}),
-}
-KEYS = {table: list(key) for table, key, _ in PACKED.values()}
-FACTS = {table: list(facts) for table, _, facts in PACKED.values()}
-
 
 class Kill(NamedTuple):
     """What one kill left: whole records in the spool and rows that a read gave, by table."""
@@ -72,45 +56,9 @@ class Story(NamedTuple):
     """All kills, what was in a spool at any of them (by table and key), and where the store is."""
 
     kills: list[Kill]
-    remembered: dict[str, dict[Any, Any]]
+    remembered: Remembered
     vanished: list[str]
     folder: Path
-
-
-def packed_records(spool: Path) -> Iterator[list[Any]]:
-    """A reader of its own, which shares nothing with the one it checks."""
-    for path in sorted(spool.glob("*/*.segment")):
-        data, place = path.read_bytes(), 0
-        while place + 8 <= len(data):
-            length, crc = struct.unpack_from("<II", data, place)
-            payload = data[place + 8 : place + 8 + length]
-            if len(payload) < length or zlib.crc32(payload) != crc:
-                break
-            yield from msgspec.msgpack.decode(payload)
-            place += 8 + length
-
-
-def remember(spool: Path, remembered: dict[str, dict[Any, Any]]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for record in packed_records(spool):
-        table, key, facts = PACKED[record[0]]
-        counts[table] += 1
-        remembered[table].setdefault(
-            tuple(record[place] for place in key.values()), tuple(record[place] for place in facts.values())
-        )
-    return dict(counts)
-
-
-def rows_by_key(name: str, table: pl.DataFrame) -> list[tuple[Any, Any]]:
-    """Key and facts of each row, as a packed record has them."""
-    plain = table.with_columns(pl.col(pl.Datetime).dt.epoch("us"))
-    levels = [column for column, kind in plain.schema.items() if isinstance(kind, pl.List)]
-    keys, facts = plain.select(KEYS[name]).rows(), plain.select(FACTS[name]).to_dicts()
-    for row in facts:
-        for column in levels:
-            if column in row:
-                row[column] = [[level["price"], level["size"]] for level in row[column]]
-    return [(key, tuple(row.values())) for key, row in zip(keys, facts, strict=True)]
 
 
 def kill(moment: str, port: int, url: str, spool: Path, log: Path, chance: random.Random) -> None:
@@ -155,7 +103,7 @@ def story(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
                 seen[name] |= keys
         for _ in range(5):
             # The next run heals what the end of this one cuts off.
-            done = run(*COLLECT, *at(port), "--store", url, "--duration", "6", MARKETLAB_FLUSH_MS="300")
+            done = run(*COLLECT, *at(port), "--store", url, "--duration", "6")
             assert summary(done)["stores"][0]["pending"] == 0
             if not read_everything(url)["gaps"].filter(pl.col("healed_at").is_null(), channel="trade").height:
                 break
@@ -186,17 +134,7 @@ def test_nothing_that_was_once_read_goes_missing(story: Story) -> None:
 @pytest.mark.parametrize("name", list(KEYS))
 def test_what_was_in_a_spool_is_in_the_store_exactly_once(story: Story, name: str) -> None:
     assert not list((story.folder / "_spool").glob("*/*.segment"))
-    # The bare table, in which a double would show.
-    rows = rows_by_key(name, pl.read_delta(str(story.folder / name)))
-    stored = dict(rows)
-    assert len(rows) == len(stored)
-    assert not story.remembered[name].keys() - stored.keys()
-    for key, facts in story.remembered[name].items():
-        assert stored[key] == tuple(_plain(fact) for fact in facts)
-
-
-def _plain(fact: Any) -> Any:
-    return [list(level) for level in fact] if isinstance(fact, list) else fact
+    check(name, story.folder, story.remembered)
 
 
 def test_what_was_missed_between_the_runs_is_fetched_back(story: Story) -> None:

@@ -15,6 +15,7 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable
 from marketlab.stores.contract import Batching
 from marketlab.stores.delta import DeltaStore
+from marketlab.stores.spool import read_segment, segments
 from marketlab.stores.writer import Writer
 
 PROGRAMS = Path(__file__).parent / "programs.py"
@@ -88,6 +89,24 @@ def test_a_disk_of_one_megabyte(small_disk: Path, rows: Any, rows_per_segment: i
         assert (report.pending, report.failure) == (0, "")
         found = store.read("trades")
         assert found.height == found.get_column("trade_id").n_unique() == taken + 100 >= seen
+
+
+def test_a_disk_that_is_too_small_for_all_takes_what_it_can(small_disk: Path, rows: Any) -> None:
+    batching = Batching(1_000_000, 3600.0, 1_000_000_000)
+    with DeltaStore(small_disk / "store") as store:
+        writer = Writer(store, batching=batching, sync_seconds=0.005, delays=quick_pauses)
+        writer.accept(rows.trades(range(30_000)))
+        with pytest.raises(StoreUnavailable, match="the disk is full: free some room"):
+            writer.flush()
+        report = writer.stats
+        assert report.pending == 30_000
+        assert 10_000 < report.unspooled < 30_000
+        spooled = sum(len(read_segment(path).records) for path in segments(small_disk / "store" / "_spool"))
+        assert spooled == 30_000 - report.unspooled
+        resize(small_disk, "size=64m")
+        report = writer.close()
+        assert (report.pending, report.unspooled, report.failure) == (0, 0, "")
+        assert store.read("trades").height == 30_000
 
 
 def test_a_read_only_disk(small_disk: Path, rows: Any) -> None:
