@@ -35,7 +35,7 @@ def demo(
     from marketlab.lab import live, local_exchange
 
     url = store or _STORE
-    note("A local exchange with SIMULATED prices, five minutes of them at 20 times the pace. No network is used.\n")
+    note(f"A local exchange with SIMULATED prices, five minutes at {speed:g} times the pace. No network is used.\n")
     with (
         local_exchange(simulate=True, symbols=_SYMBOLS, seed=1, duration=_DURATION, speed=speed) as exchange,
         live(_SYMBOLS, _CHANNELS, exchange, store=url, name="marketlab demo") as feed,
