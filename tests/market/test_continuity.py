@@ -202,6 +202,13 @@ def test_a_period_that_was_seen_running_is_missed_when_its_end_is_lost() -> None
     assert counts.gaps == 1
 
 
+def test_a_tape_may_hold_the_end_of_the_period_in_which_it_begins() -> None:
+    judge, counts = klines()
+    given = [kline(5, 1, closed=False, origin="replay"), kline(5, 9, origin="replay"), kline(6, origin="replay")]
+    assert accept(judge, given) == given
+    assert counts == Counts()
+
+
 def test_a_tape_does_not_close_the_period_in_which_it_begins() -> None:
     judge, counts = klines()
     accept(judge, [kline(5, 1, closed=False, origin="replay"), kline(6, origin="replay")])
