@@ -91,9 +91,13 @@ def _bars(
 ) -> "pl.DataFrame":
     import polars as pl
 
+    from marketlab.instruments import canonical
+
+    # One symbol in two spellings is still one: its klines count once.
+    wanted = dict.fromkeys(map(canonical, symbols or ()))
     return pl.concat(
         source.read("klines", exchange=exchange, symbol=symbol, interval=settings.interval, start=start, end=end)
-        for symbol in symbols or (None,)
+        for symbol in wanted or (None,)
     )
 
 

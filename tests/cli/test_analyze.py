@@ -48,6 +48,11 @@ def test_simulated_symbols_are_marked_in_both_tables(run: Run, stored: str) -> N
     assert "ETHUSDT 1m simulated" in ended.out
 
 
+def test_one_symbol_in_several_spellings_counts_once(run: Run, stored: str) -> None:
+    ended = run("analyze", "BTCUSDT", "btcusdt", "BTC/USDT", "BTCUSDT", "--store", stored, "--json")
+    assert json.loads(ended.out) == json.loads(run("analyze", "BTCUSDT", "--store", stored, "--json").out)
+
+
 def test_bars_can_be_joined_first(run: Run, stored: str) -> None:
     ended = run("analyze", "BTCUSDT", "--store", stored, "--resample", "5m", "--json")
     (summary,) = json.loads(ended.out)["summary"]
