@@ -53,7 +53,7 @@ def analyze(
 ) -> None:
     """Show how prices have changed and what the closed klines of each symbol say.
 
-    The changes are those of the last kline, each against the price that long before it; empty where the history
+    Longer klines that stored ones do not fill (the last one, those with a hole) are left out, and counted. The changes are those of the last kline, each against the price that long before it; empty where the history
     does not reach back so far. Statistics are over all klines of the span: returns from close to close, volatility a
     year, drawdown from the highest close. Symbols with simulated klines are marked.
     """
@@ -69,7 +69,7 @@ def analyze(
         note(f"The store holds no closed {settings.interval} klines of that; marketlab status says what it holds.")
     simulated = _simulated(bars)
     if resample is not None:
-        bars = analysis.resample(bars, resample)
+        bars = _whole(analysis.resample(bars, resample), resample)
     spans = windows.replace(",", " ").split() if windows else _usual_windows(resample or settings.interval)
     kind = _one_of(how, *_KINDS)
     changes = _latest(analysis.price_change(bars, spans, how=kind))
@@ -99,6 +99,15 @@ def _bars(
         source.read("klines", exchange=exchange, symbol=symbol, interval=settings.interval, start=start, end=end)
         for symbol in wanted or (None,)
     )
+
+
+def _whole(bars: "pl.DataFrame", interval: str) -> "pl.DataFrame":
+    from marketlab.cli.terminal import note
+
+    whole = bars.filter("closed")
+    if left_out := bars.height - whole.height:
+        note(f"Left out: {left_out} of {bars.height} {interval} klines, which the stored ones do not fill.")
+    return whole
 
 
 def _usual_windows(bar: str) -> list[str]:

@@ -59,6 +59,20 @@ def test_bars_can_be_joined_first(run: Run, stored: str) -> None:
     assert (summary["interval"], summary["bars"], summary["last"]) == ("5m", 2, 110.0)
 
 
+def test_longer_bars_that_are_not_full_are_left_out_and_counted(run: Run, stored: str) -> None:
+    ended = run("analyze", "--store", stored, "--resample", "3m", "--json")
+    bitcoin, ether = json.loads(ended.out)["summary"]
+    assert (bitcoin["bars"], bitcoin["last"], ether["bars"]) == (3, 109.0, 1)
+    assert ended.err == "Left out: 1 of 5 3m klines, which the stored ones do not fill.\n"
+    assert "Left out" not in run("analyze", "BTCUSDT", "--store", stored, "--resample", "5m").err
+
+
+def test_only_bars_that_are_not_full_are_no_bars(run: Run, stored: str) -> None:
+    ended = run("analyze", "--store", stored, "--resample", "1h")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == "Left out: 2 of 2 1h klines, which the stored ones do not fill.\n"
+
+
 def test_windows_that_suit_the_bars_are_chosen(run: Run, stored: str) -> None:
     ended = run("analyze", "BTCUSDT", "--store", stored, "--resample", "5m", "--json")
     (change,) = json.loads(ended.out)["changes"]
