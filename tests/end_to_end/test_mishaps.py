@@ -348,6 +348,22 @@ def test_whoever_is_stopped_has_everything_flushed(port: int, tmp_path: Path, wh
     assert recorded["frames"] == sum(tape_files.answer(line.frame) is None for line in lines) > 0
 
 
+def test_a_killed_recording_is_good_up_to_its_last_flush(port: int, tmp_path: Path) -> None:
+    tape, log = tmp_path / "tape.gz", tmp_path / "record.log"
+    with started("record", tape, "BTCUSDT", *CHANNELS, *at(port), log=log) as recorder:
+        until(lambda: tape.exists() and tape.stat().st_size > 50_000, recorder, log)
+        recorder.kill()
+        recorder.wait(60)
+    url = f"delta://{tmp_path / 'store'}"
+    done = run("replay", tape, "--store", url, "--json")
+    found = re.search(r"line (\d+): the packed file breaks off", sentence(done, OUTSIDE))
+    assert found
+    assert json.loads(done.stdout)["frames"] == int(found[1]) - 1 > 1000
+    with open_store(url) as store:
+        ids = store.read("trades").get_column("trade_id").cast(pl.Int64).to_list()
+    assert ids == list(range(ids[0], ids[-1] + 1))
+
+
 def test_a_replay_that_is_stopped_has_stored_what_it_read(tapes: Path, tmp_path: Path) -> None:
     folder, log = tmp_path / "store", tmp_path / "replay.log"
     many = [tapes / "btcusdt_20240809.gz"] * 15
