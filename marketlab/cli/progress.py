@@ -96,7 +96,8 @@ def show_summary(summary: "Summary", *, json: bool) -> None:
         proof = (
             f"; book equal to the exchange's quotes {book.equal:,} of {book.compared:,} times" if book.compared else ""
         )
-        note(f"  {symbol}: {told.records:,} records, {told.gaps} gaps ({told.healed} healed){proof}")
+        doubles = f"{told.doubles:,} doubles left out, " if told.doubles else ""
+        note(f"  {symbol}: {told.records:,} records, {doubles}{told.gaps} gaps ({told.healed} healed){proof}")
     for kept in summary.stores:
         rows = ", ".join(f"{count:,} {name}" for name, count in sorted(kept.rows.items())) or "nothing"
         note(f"  {kept.store}: {rows} ({sum(kept.changed.values()):,} rows new or better)")

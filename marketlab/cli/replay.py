@@ -47,20 +47,22 @@ def replay(
     from marketlab.config import load_settings
     from marketlab.errors import StoreUnavailable
     from marketlab.instruments import canonical
-    from marketlab.lab.feeding import market_of
+    from marketlab.lab.feeding import go_on, market_of
     from marketlab.lab.opening import keeping
     from marketlab.lab.replay import Replay
 
     settings = load_settings(channels=channels, exchange=exchange)
     statistics_in_log(settings.log_level)
-    source = Replay(
-        files,
-        channels=settings.subscribed if channels else (),
-        symbols=map(canonical, symbols or ()),
-        exchange=settings.exchange,
-        market=market_of(settings),
-    )
     with keeping(store or [settings.store], settings) as keeper:
+        source = Replay(
+            files,
+            channels=settings.subscribed if channels else (),
+            symbols=map(canonical, symbols or ()),
+            exchange=settings.exchange,
+            market=market_of(settings),
+            earlier=keeper.trades,
+        )
+        go_on(source, keeper, settings)
         summary, damage = _run(source, keeper)
     show_summary(summary, json=json)
     if damage is not None:

@@ -11,12 +11,14 @@ from typing import Protocol
 import msgspec
 
 from marketlab import tapes
-from marketlab.errors import UsageError
+from marketlab.errors import TapeError, UsageError
 from marketlab.exchange_server.frames import PREFIX, combined, event_time, stream_of
 from marketlab.exchange_server.klines import Candle
 from marketlab.records import Origin
 
 __all__ = ["Contents", "Listed", "Source", "TapeSource", "survey", "symbol_asked"]
+
+_SET_BACK_NS = 5_000_000_000  # a clock may be set back a little while a tape is recorded
 
 
 class Listed(msgspec.Struct):
@@ -66,12 +68,16 @@ class Source(Protocol):
 
 
 class TapeSource:
-    """One or more tapes, played one after another as one stream."""
+    """One or more tapes, played one after another as one stream, in the order of time, however they are named.
+
+    Raises:
+        TapeError: a tape is missing or has no readable line.
+    """
 
     def __init__(self, *paths: Path | str) -> None:
         if not paths:
             raise UsageError("Name at least one tape to play.")
-        self.paths = [Path(path) for path in paths]
+        self.paths = sorted(map(Path, paths), key=_begins)
         self.origin: Origin = "replay"
 
     def __repr__(self) -> str:
@@ -82,10 +88,15 @@ class TapeSource:
         return await asyncio.to_thread(self._contents)
 
     def lines(self) -> Iterator[tapes.Line]:
-        """Frames in combined form, and REST answers with their request; lines that are neither are left out."""
+        """Frames in combined form, and REST answers with their request; lines that are neither are left out.
+
+        Raises:
+            TapeError: a tape is broken, or its lines are not in the order in which they were received.
+        """
         for path in self.paths:
-            owner = ""
+            owner, latest = "", 0
             for line in tapes.read(path):
+                latest = _onwards(path, line, latest)
                 frame = line.frame
                 if frame.startswith(PREFIX):
                     yield line
@@ -109,6 +120,20 @@ class TapeSource:
         if not found.streams:
             raise UsageError(f"There is no frame of Binance's streams on {', '.join(map(str, self.paths))}.")
         return found
+
+
+def _begins(path: Path) -> int:
+    for line in tapes.read(path):
+        return line.received
+    return 0
+
+
+def _onwards(path: Path, line: tapes.Line, latest: int) -> int:
+    if line.received >= latest:
+        return line.received
+    if line.received < latest - _SET_BACK_NS:
+        raise TapeError(path, line.number, "its time runs backwards; lines are in the order of their receipt")
+    return latest
 
 
 class _Depth(msgspec.Struct):

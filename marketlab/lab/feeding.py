@@ -13,8 +13,9 @@ from marketlab.streams.runner import StreamSettings
 if TYPE_CHECKING:
     from marketlab.config import Settings
     from marketlab.lab.keeping import Keeper
+    from marketlab.lab.replay import Replay
 
-__all__ = ["exchange_of", "feed_of", "market_of", "memory_of", "stream_settings"]
+__all__ = ["exchange_of", "feed_of", "go_on", "market_of", "memory_of", "stream_settings"]
 
 
 def exchange_of(settings: "Settings") -> Exchange:
@@ -63,3 +64,11 @@ def feed_of(settings: "Settings", *, keeper: "Keeper | None" = None, record: Pat
         market=market_of(settings),
         memory=None if keeper is None else memory_of(settings, keeper),
     )
+
+
+def go_on(source: "Replay", keeper: "Keeper", settings: "Settings") -> None:
+    """Let a replay go on where what the keeper has ends, so that what is missing in between is named."""
+    memory = memory_of(settings, keeper)
+    if memory is not None:
+        for record in memory(source.streams, source.start, source.origin):
+            source.market.resume(record)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from marketlab.records import Kline, Record
+from marketlab import tables
+from marketlab.records import Kline, Record, Trade
 from marketlab.stores.contract import Store
 from marketlab.stores.writer import Report, Writer
 
@@ -47,6 +48,13 @@ class Keeper:
         if kept:
             for _, writer in self._writers:
                 writer.accept(kept)
+
+    def trades(self, symbol: str, start: int, end: int) -> list[Trade]:
+        """The trades of a symbol with start <= time < end that the first store has already, by time and id."""
+        store = self.stores[0]
+        if not any(found.symbol == symbol for found in store.coverage("trades", symbol=symbol)):
+            return []
+        return tables.to_records("trades", store.read("trades", symbol=symbol, start=start, end=end))
 
     def account(self) -> list[Kept]:
         """What the stores have so far."""

@@ -7,17 +7,17 @@ they were received.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from marketlab import tapes
-from marketlab.errors import Rejected, TapeError, UnreadableFrame, UsageError
+from marketlab.errors import Rejected, TapeError, UnknownSymbol, UnreadableFrame, UsageError
 from marketlab.exchange_server.frames import event_time, stream_of
 from marketlab.exchange_server.klines import LATE
 from marketlab.exchange_server.source import TapeSource, symbol_asked
 from marketlab.exchanges import find
-from marketlab.exchanges.contract import Connection, Fetch, Output, Reconnect, Request, Send
-from marketlab.market.candles import Candles
+from marketlab.exchanges.contract import Connection, Fetch, Output, Reconnect, Request, Send, Subscription
+from marketlab.market.candles import Candles, period
 from marketlab.market.market import Counts, Market, Need
 from marketlab.records import BookSnapshot, BookUpdate, Origin, Record, Trade
 from marketlab.streams.hub import channel_of
@@ -26,6 +26,8 @@ __all__ = ["Replay"]
 
 _BATCH = 2_000
 _DEFAULT_INTERVAL = "1m"
+_DAY = 86_400_000_000
+_MARGIN = 60_000_000  # a trade from before a period shows that its beginning was seen
 
 
 class Replay:
@@ -37,6 +39,8 @@ class Replay:
         symbols: canonical; none: all.
         exchange: whose frames they are.
         market: judges the records.
+        earlier: gives the trades of a symbol that are kept already, from one microsecond until before another, so that
+            the period in which a tape begins can be whole.
 
     Raises:
         UsageError: no tape is named, there is no frame on it, or a channel is wanted that it does not hold.
@@ -51,6 +55,7 @@ class Replay:
         symbols: Iterable[str] = (),
         exchange: str = "binance",
         market: Market | None = None,
+        earlier: Callable[[str, int, int], Sequence[Trade]] | None = None,
     ) -> None:
         self.lines = 0
         self.unreadable = 0
@@ -58,19 +63,30 @@ class Replay:
         self._exchange = find(exchange)
         self.exchange = self._exchange.name
         self._symbols = frozenset(symbols)
-        self._market = market or Market(self._exchange.name)
+        self._earlier = earlier
+        self.market = market or Market(self._exchange.name)
         self.origin: Origin = "simulated" if "simulated" in {tapes.origin(path) for path in paths} else "replay"
         self._session = self._exchange.session(Connection("", ()), self.origin)
         self._snapshots: Counter[str] = Counter()
         self._candles: dict[str, list[Candles]] = {}
-        self._start = 0
+        self.start = 0
+        """Exchange time of the first event, in microseconds."""
         self._at = 0
-        held = self._look_through()
-        self._channels, self._built = self._divide(frozenset(channels), held)
+        self._streams = self._look_through()
+        self._require_symbols()
+        self._channels, self._built = self._divide(frozenset(channels), {stream.channel for stream in self._streams})
+
+    @property
+    def streams(self) -> list[Subscription]:
+        """What will come: the streams of the tapes that are wanted, and the klines that are built."""
+        symbols = {stream.symbol for stream in self._streams if stream.channel == "trade" and self._built}
+        built = {Subscription(symbol, f"kline_{interval}") for symbol in symbols for interval in self._built}
+        wanted = {stream for stream in self._streams if stream.channel in self._channels} | built
+        return sorted(stream for stream in wanted if not self._symbols or stream.symbol in self._symbols)
 
     def counts(self) -> dict[str, Counts]:
         """What happened so far, by symbol."""
-        return self._market.counts()
+        return self.market.counts()
 
     def batches(self) -> Iterator[list[Record]]:
         """The records in the order of the tapes, some thousand at a time.
@@ -94,30 +110,36 @@ class Replay:
             raise
         yield batch
 
-    def _look_through(self) -> set[str]:
-        """Which channels there are, how many snapshots are to come, and when it starts."""
-        streams: set[bytes] = set()
-        channels: set[str] = set()
+    def _look_through(self) -> set[Subscription]:
+        """Which streams there are, how many snapshots are to come, and when it starts."""
+        names: set[bytes] = set()
+        found: set[Subscription] = set()
         try:
             for line in self._source.lines():
                 answer = tapes.answer(line.frame)
                 if answer is not None:
                     request = self._request(answer.request)
                     self._snapshots[symbol_asked(answer.request)] += request is not None and request.kind == "depth"
-                elif (stream := stream_of(line.frame)) not in streams:
-                    streams.add(stream)
-                    self._start = self._start or event_time(line.frame)
-                    channels.update(channel_of(output) for output in self._outputs(line) if isinstance(output, Record))
+                elif (name := stream_of(line.frame)) not in names:
+                    names.add(name)
+                    self.start = self.start or event_time(line.frame)
+                    records = [output for output in self._outputs(line) if isinstance(output, Record)]
+                    found.update(Subscription(record.symbol, channel_of(record)) for record in records)
         except TapeError:
             # A damaged tape is good up to the damage, which is told when it is reached.
-            if not channels:
+            if not found:
                 raise
         self.unreadable = 0
-        if not channels:
+        if not found:
             raise UsageError(
                 f"There is no frame of {self._exchange.name} on {', '.join(map(str, self._source.paths))}."
             )
-        return channels
+        return found
+
+    def _require_symbols(self) -> None:
+        held = {stream.symbol for stream in self._streams}
+        for symbol in sorted(self._symbols - held):
+            raise UnknownSymbol(symbol, "the tape", held)
 
     def _divide(self, wanted: frozenset[str], held: set[str]) -> tuple[frozenset[str], list[str]]:
         """What is taken, and the intervals of klines that have to be built."""
@@ -174,7 +196,7 @@ class Replay:
                 yield from self._klines(output)
 
     def _judged(self, record: Record) -> Iterator[Record]:
-        for output in self._market.accept(record):
+        for output in self.market.accept(record):
             if not isinstance(output, Need):
                 yield output
             elif output.kind == "book" and not self._snapshots[output.symbol] and output.from_id is not None:
@@ -186,21 +208,32 @@ class Replay:
 
     def _klines(self, record: Record) -> Iterator[Record]:
         if isinstance(record, Trade):
-            for candles in self._candles_of(record.symbol):
+            for candles in self._candles.get(record.symbol) or self._begin(record):
                 for kline in candles.add(record):
                     yield from self._judged(kline)
         elif isinstance(record, BookUpdate):
-            for candles in self._candles_of(record.symbol):
+            for candles in self._candles.get(record.symbol, ()):
                 for kline in candles.advance(record.time - LATE):
                     yield from self._judged(kline)
 
-    def _candles_of(self, symbol: str) -> list[Candles]:
-        found = self._candles.get(symbol)
-        if found is None:
-            found = self._candles[symbol] = [
-                Candles(
-                    self._exchange.name, symbol, interval, self._exchange.intervals[interval], seen_from=self._start
-                )
-                for interval in self._built
-            ]
+    def _begin(self, first: Trade) -> list[Candles]:
+        found = self._candles[first.symbol] = []
+        for interval in self._built:
+            length = self._exchange.intervals[interval]
+            start, _ = period(interval, length, first.time)
+            before = self._seamless(first, start)
+            seen_from = before[0].time if before else self.start
+            candles = Candles(self._exchange.name, first.symbol, interval, length, seen_from=seen_from)
+            for trade in before:
+                candles.add(trade)
+            found.append(candles)
         return found
+
+    def _seamless(self, first: Trade, start: int) -> list[Trade]:
+        """The trades that are kept already from before `start` up to the first one of the tape, if none is missing."""
+        if self._earlier is None or first.time - start > _DAY:
+            return []
+        before = self._earlier(first.symbol, start - _MARGIN, first.time + 1)
+        ids = [int(trade.trade_id) for trade in (*before, first) if trade.trade_id.isdecimal()]
+        whole = len(ids) > len(before) and ids == list(range(ids[0], ids[0] + len(ids)))
+        return list(before) if whole and before and before[0].time < start else []
