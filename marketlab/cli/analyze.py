@@ -149,7 +149,9 @@ def _show(changes: "pl.DataFrame", statistics: "pl.DataFrame", simulated: set[tu
     from marketlab.cli.terminal import print_table
 
     marks = ["simulated" if key in simulated else "" for key in changes.select("exchange", "symbol").iter_rows()]
-    print_table(changes.with_columns(pl.selectors.float().round_sig_figs(8), pl.Series("origin", marks)))
+    origin = [pl.Series("origin", marks)] if simulated else []
+    print_table(changes.with_columns(pl.selectors.float().round_sig_figs(8), *origin))
+    print()
     # A symbol a column: so many statistics are easier to read from top to bottom.
     columns = [
         f"{symbol} {interval}{' simulated' if (exchange, symbol) in simulated else ''}"

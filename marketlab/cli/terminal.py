@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["counting", "note", "print_json", "print_table"]
 
+# In a pipe a row is one line, however long.
+_ENDLESS = 1_000_000
+
 
 def print_json(value: Any) -> None:
     """One JSON value on one line."""
@@ -21,23 +24,19 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: "pl.DataFrame") -> None:
-    """Every row and column; numbers in full, times in UTC."""
-    import polars as pl
+    """Every row and column, numbers in full, times in UTC; in blocks that fit the screen."""
+    from marketlab.cli.aligned import aligned
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1_000
-    with pl.Config(
-        tbl_rows=-1,
-        tbl_cols=-1,
-        tbl_width_chars=max(width, 80),
-        tbl_hide_dataframe_shape=True,
-        tbl_hide_column_data_types=True,
-        tbl_formatting="UTF8_BORDERS_ONLY",
-        tbl_cell_numeric_alignment="RIGHT",
-        fmt_float="full",
-        fmt_str_lengths=60,
-        fmt_table_cell_list_len=3,
-    ):
-        print(table)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _ENDLESS
+    print("\n".join(aligned(table, width, _writable("─", "-"))))
+
+
+def _writable(text: str, otherwise: str) -> str:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return otherwise
+    return text
 
 
 def note(text: str) -> None:

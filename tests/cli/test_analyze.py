@@ -41,11 +41,13 @@ def test_tables_for_people(run: Run, stored: str) -> None:
 
 def test_simulated_symbols_are_marked_in_both_tables(run: Run, stored: str) -> None:
     ended = run("analyze", "--store", stored)
-    assert [line.split()[1] for line in ended.out.splitlines() if line.endswith("simulated │")] == [
+    assert [line.split()[0] for line in ended.out.splitlines() if line.endswith("simulated")] == [
         "binance",
+        "ETHUSDT",
         "statistic",
     ]
     assert "ETHUSDT 1m simulated" in ended.out
+    assert "origin" not in run("analyze", "BTCUSDT", "--store", stored).out
 
 
 def test_one_symbol_in_several_spellings_counts_once(run: Run, stored: str) -> None:
