@@ -4,6 +4,8 @@ A read sees the tables and what a collector's spool still holds. It takes the sp
 that was once seen can be missed while a segment moves from one into the other.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,8 @@ except ModuleNotFoundError as error:
 __all__ = ["SCHEMES", "DeltaStore", "from_url"]
 
 SCHEMES = ("delta",)
+# What deltalake turns into another path, or breaks on.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\[\]^|\\]|%[0-9A-Fa-f]{2}")
 _STRETCH = 200_000  # rows that `batches` reads at a time, at least
 
 
@@ -36,7 +40,7 @@ def from_url(url: str) -> "DeltaStore":
     """`delta://name` is relative to the working directory, `delta:///path` absolute.
 
     Raises:
-        UsageError: the URL names no folder.
+        UsageError: the URL names no folder, or one in which no Delta table can lie.
     """
     place = url.partition("://")[2]
     if not place:
@@ -52,14 +56,28 @@ def _reading(place: str) -> Iterator[None]:
         raise StoreUnavailable(f"Cannot read {place}: {error}") from error
 
 
+def _require_fit(folder: Path) -> None:
+    found = _UNFIT.search(str(folder)) or _UNFIT.search(os.path.realpath(folder))
+    if found:
+        raise UsageError(
+            f"No Delta table can lie in {str(folder)!r}, which holds {found[0]!r}: choose a path without brackets [ ], "
+            "backslash, ^, |, line breaks and the like, or % before two hexadecimal digits."
+        )
+
+
 class DeltaStore(Asking):
-    """Delta tables below one folder. Safe to use from several threads; other processes may read and write too."""
+    """Delta tables below one folder. Safe to use from several threads; other processes may read and write too.
+
+    Raises:
+        UsageError: no Delta table can lie in that folder, for its name.
+    """
 
     scheme: ClassVar[str] = "delta"
     batching: Batching = Batching(rows=50_000, seconds=10.0, bytes=64_000_000)
 
     def __init__(self, folder: Path, *, small_files: int = 40) -> None:
         self.folder = folder.absolute()
+        _require_fit(self.folder)
         self.url = f"delta://{self.folder}"
         self.spool: Path | None = self.folder / "_spool"
         self._tables = {name: HistoryTable(self.folder / name, name, small_files) for name in tables.TABLES}
@@ -123,10 +141,10 @@ class DeltaStore(Asking):
         if handle is None:
             parts = [spooled.lazy()]
         elif spooled.is_empty():
-            parts = [pl.scan_delta(handle)]
+            parts = [table.scan(handle, wanted)]
         else:
             coming = changes(name, table.held(handle, spooled), spooled)
-            stored = pl.scan_delta(handle)
+            stored = table.scan(handle, wanted)
             if not coming.better.is_empty():
                 key = list(wanted.table.key)
                 stored = stored.join(coming.better.lazy().select(key), on=key, how="anti")

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
-from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -32,6 +31,8 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable, WriteRejected
 from marketlab.stores import crashpoints, delta_terms
 from marketlab.stores.contract import Commit
+from marketlab.stores.delta_scan import chosen, paths, scan
+from marketlab.stores.delta_terms import PARTITION
 from marketlab.stores.selection import Selection
 from marketlab.stores.upsert import RANKS, changes
 
@@ -44,7 +45,6 @@ TRIES = 25
 FRESH_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
-_PARTITION = ("exchange", "symbol")
 _SETTINGS = {"delta.logRetentionDuration": "interval 1 days", "delta.checkpointInterval": "50"}
 _PROPERTIES = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=131_072)
 
@@ -93,31 +93,37 @@ class HistoryTable:
         """Remove the rows that are selected; returns how many."""
 
         def remove(handle: DeltaTable) -> int:
-            rows = pl.scan_delta(handle)
-            condition = going.expression
-            count = (rows if condition is None else rows.filter(condition)).select(pl.len()).collect().item()
+            count = self.scan(handle, going).select(pl.len()).collect().item()
             if count:
                 handle.delete(delta_terms.condition(going), commit_properties=_pinning(None))
             return int(count)
 
         return self._pinned(remove, create=False)
 
+    def scan(self, handle: DeltaTable, wanted: Selection) -> pl.LazyFrame:
+        """The rows that are selected, with all columns, in no promised order.
+
+        Raises:
+            StoreUnavailable: the table on the disk has other columns.
+        """
+        if not delta_terms.same_columns(self.spec, handle.schema()):
+            raise StoreUnavailable(f"The table {self.path} on the disk has other columns than {self.name}.")
+        rows = scan(self.path, self.spec, chosen(self.files(handle, self.spec.time), wanted))
+        return rows if wanted.expression is None else rows.filter(wanted.expression)
+
     def instruments(self) -> set[tuple[str, str]]:
         """The exchanges and symbols that have rows."""
         handle = self.open()
         if handle is None:
             return set()
-        return set(self.files(handle, self.ranged).select(_PARTITION).unique().iter_rows())
+        return set(self.files(handle, self.ranged).select(PARTITION).unique().iter_rows())
 
     def spans(self, wanted: Selection) -> list[tuple[int, int, int]]:
         """First time, last time and rows of each file that a selection may touch."""
         handle = self.open()
         if handle is None:
             return []
-        files = self.files(handle, self.spec.time).drop_nulls(["low", "high"])
-        for column, value in (("exchange", wanted.exchange), ("symbol", wanted.symbol)):
-            if value is not None:
-                files = files.filter(pl.col(column) == value)
+        files = chosen(self.files(handle, self.spec.time), wanted).drop_nulls(["low", "high"])
         # Statistics hold milliseconds; what is cut a little off still lies in one of two neighbouring stretches.
         return files.select(pl.col("low", "high").cast(pl.Int64), "rows").rows()
 
@@ -126,7 +132,7 @@ class HistoryTable:
         actions = pl.DataFrame(handle.get_add_actions(flatten=True))
         kind = self.spec.schema[column]
         if actions.is_empty():
-            texts = dict.fromkeys(("path", *_PARTITION), pl.String)
+            texts = dict.fromkeys(("path", *PARTITION), pl.String)
             return pl.DataFrame(schema={**texts, "rows": pl.Int64, "bytes": pl.Int64, "low": kind, "high": kind})
         bounds = [
             (pl.col(f"{edge}.{column}") if f"{edge}.{column}" in actions.columns else pl.lit(None))
@@ -201,7 +207,7 @@ class HistoryTable:
         self.path.mkdir(parents=True, exist_ok=True)
         schema = delta_terms.schema(self.spec)
         return DeltaTable.create(
-            self.path, schema, mode="ignore", partition_by=list(_PARTITION), configuration=_SETTINGS
+            self.path, schema, mode="ignore", partition_by=list(PARTITION), configuration=_SETTINGS
         )
 
     def _upsert(self, handle: DeltaTable, batch: pl.DataFrame, commit: Commit | None) -> int:
@@ -243,14 +249,14 @@ class HistoryTable:
     def _held_in(self, files: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         wanted = [*self.spec.key, *RANKS.get(self.name, ())]
         parts = [
-            pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+            pl.scan_parquet(near, glob=False, hive_partitioning=False)
             .filter(pl.col(self.ranged).is_between(low, high))
             .select(
                 pl.lit(exchange, pl.String).alias("exchange"),
                 pl.lit(symbol, pl.String).alias("symbol"),
-                *[column for column in wanted if column not in _PARTITION],
+                *[column for column in wanted if column not in PARTITION],
             )
-            for exchange, symbol, low, high, paths in self._overlapping(files, batch)
+            for exchange, symbol, low, high, near in self._overlapping(files, batch)
         ]
         if not parts:
             return pl.DataFrame(schema={column: self.spec.schema[column] for column in wanted})
@@ -259,14 +265,13 @@ class HistoryTable:
     def _overlapping(self, files: pl.DataFrame, batch: pl.DataFrame) -> Iterator[tuple[str, str, Any, Any, list[Path]]]:
         by = pl.col(self.ranged)
         slack = pl.lit(delta_terms.SLACK) if self.spec.schema[self.ranged] == tables.TIME else pl.lit(0)
-        bounds = batch.group_by(_PARTITION).agg((by.min() - slack).alias("from"), (by.max() + slack).alias("to"))
-        near = files.join(bounds, on=_PARTITION).filter(
+        bounds = batch.group_by(PARTITION).agg((by.min() - slack).alias("from"), (by.max() + slack).alias("to"))
+        near = files.join(bounds, on=PARTITION).filter(
             (pl.col("low").is_null() | (pl.col("low") <= pl.col("to")))
             & (pl.col("high").is_null() | (pl.col("high") >= pl.col("from")))
         )
-        for (exchange, symbol), group in near.group_by(_PARTITION):
-            paths = [self.path / unquote(path) for path in group.get_column("path")]
-            yield str(exchange), str(symbol), group.item(0, "from"), group.item(0, "to"), paths
+        for (exchange, symbol), group in near.group_by(PARTITION):
+            yield str(exchange), str(symbol), group.item(0, "from"), group.item(0, "to"), paths(self.path, group)
 
     def _maintain_when_due(self, handle: DeltaTable, files: pl.DataFrame) -> None:
         # By the files before this commit: it is due one commit later, and a listing is saved.
@@ -284,7 +289,7 @@ class HistoryTable:
 
 
 def _partitions(files: pl.DataFrame) -> int:
-    return int(files.select(pl.struct(_PARTITION).n_unique()).item())
+    return int(files.select(pl.struct(PARTITION).n_unique()).item())
 
 
 def _surplus(files: pl.DataFrame) -> int:

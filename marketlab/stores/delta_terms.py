@@ -11,7 +11,10 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable
 from marketlab.stores.selection import Selection
 
-__all__ = ["SLACK", "condition", "matching", "mistake", "ranged", "same_columns", "schema"]
+__all__ = ["PARTITION", "SLACK", "condition", "matching", "mistake", "ranged", "same_columns", "schema"]
+
+PARTITION = ("exchange", "symbol")
+"""The columns by which a table lies in folders."""
 
 SLACK = timedelta(milliseconds=1)
 """By how much times are widened: statistics hold milliseconds, and one fact may be told in ms and in us."""

@@ -1,0 +1,81 @@
+"""A store may lie in a folder of nearly any name, and says so at once where it may not."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from marketlab import tables
+from marketlab.errors import UsageError
+from marketlab.stores.delta import DeltaStore
+from marketlab.stores.open import open_store
+
+FIT = [
+    "sp ace",
+    " edge ",
+    "ü",
+    "日本",
+    "#",
+    "a?b",
+    "{x}",
+    "100%",
+    "%2",
+    "a*b",
+    "a+b&c",
+    "http:",
+    "'q' \"r\" <s> `t`",
+    "a=b/store",
+    "exchange=other/symbol=other",
+]
+UNFIT = ["a%20b", "a%2Fb", "a[1]", "back\\slash", "a|b", "a^b", "a\tb", "a\nb", "a\0b"]
+
+
+def trades_of(records: list[Any]) -> pl.DataFrame:
+    return tables.to_table("trades", records)
+
+
+@pytest.mark.parametrize("name", FIT)
+def test_what_is_written_into_a_folder_of_any_name_is_read_from_it(tmp_path: Path, rows: Any, name: str) -> None:
+    url = f"delta://{tmp_path}/{name}"
+    bitcoin, ether = (trades_of(rows.trades(range(100), symbol)) for symbol in ("BTCUSDT", "ETH USDT"))
+    with open_store(url) as store:
+        for table in (bitcoin[:60], bitcoin[40:], ether):
+            store.write("trades", table)
+        store.write("klines", tables.to_table("klines", [rows.kline(1, closed=False), rows.kline(2)]))
+        # A better row is a merge, not an append.
+        assert store.write("klines", tables.to_table("klines", [rows.kline(1)])) == 1
+    with open_store(url) as store:
+        assert store.read("trades", symbol="BTCUSDT").equals(bitcoin)
+        assert store.read("klines", symbol="BTCUSDT").height == 2
+        assert pl.concat(store.batches("trades", symbol="BTCUSDT", rows=30)).equals(bitcoin)
+        middle = store.read("trades", symbol="BTCUSDT", start=rows.midnight + 50_000, end=rows.midnight + 70_000)
+        assert middle.equals(bitcoin[50:70])
+        found = store.scan("trades").filter(pl.col("symbol") == "ETH USDT").collect()
+        assert tables.in_order("trades", found).equals(ether)
+        assert [coverage.rows for coverage in store.coverage("trades")] == [100, 100]
+        assert store.delete("trades", symbol="BTCUSDT", end=rows.midnight + 10_000) == 10
+        assert store.read("trades", symbol="BTCUSDT").equals(bitcoin[10:])
+
+
+def test_files_are_joined_in_a_folder_of_any_name(tmp_path: Path, rows: Any) -> None:
+    store = DeltaStore(tmp_path / "a=b ü%", small_files=3)
+    for start in range(0, 100, 10):
+        store.write("trades", trades_of(rows.trades(range(start, start + 10))))
+    assert len(list((store.folder / "trades").glob("_delta_log/*.checkpoint.parquet"))) > 0
+    assert store.read("trades").equals(trades_of(rows.trades(range(100))))
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_folder_that_delta_tables_cannot_lie_in_is_refused_before_anything_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="No Delta table can lie in") as caught:
+        open_store(f"delta://{tmp_path}/{name}")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_into_such_a_folder_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "a[1]").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a[1]")
+    with pytest.raises(UsageError, match="No Delta table can lie in"):
+        DeltaStore(tmp_path / "link" / "store")
