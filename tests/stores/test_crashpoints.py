@@ -20,7 +20,7 @@ from marketlab.stores.delta import DeltaStore
 PROGRAMS = Path(__file__).parent / "programs.py"
 MOMENTS = [
     "segment-half-written:2",
-    "segment-half-written:40",
+    "segment-half-written:15",
     "before-commit:1",
     "before-commit:5",
     "between-tables:1",
