@@ -57,6 +57,11 @@ class Store(Protocol):
     spool: Path | None
     """Where a writer keeps what this store does not have yet, and where `read` looks for it; None: nowhere."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store at the URL yet; opening one makes nothing, so a misspelt URL answers with no rows."""
+        ...
+
     def write(self, name: str, table: "pl.DataFrame", commit: Commit | None = None) -> int:
         """Store a table; returns how many rows are new or better than what was there.
 

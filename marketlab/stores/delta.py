@@ -63,13 +63,25 @@ def _require_fit(folder: Path) -> None:
             f"No Delta table can lie in {str(folder)!r}, which holds {found[0]!r}: choose a path without brackets [ ], "
             "backslash, ^, |, line breaks and the like, or % before two hexadecimal digits."
         )
+    blocking = _in_the_way(folder)
+    if blocking is not None:
+        raise UsageError(f"{blocking} is a file: name the folder of a store, or one that is to become it.")
+
+
+def _in_the_way(folder: Path) -> Path | None:
+    try:
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
+        return None if nearest.is_dir() else nearest
+    except OSError:
+        # It may not be looked at; whoever reads or writes is told.
+        return None
 
 
 class DeltaStore(Asking):
     """Delta tables below one folder. Safe to use from several threads; other processes may read and write too.
 
     Raises:
-        UsageError: no Delta table can lie in that folder, for its name.
+        UsageError: no Delta table can lie in that folder, for its name or because a file is there.
     """
 
     scheme: ClassVar[str] = "delta"
@@ -83,6 +95,13 @@ class DeltaStore(Asking):
         self._tables = {name: HistoryTable(self.folder / name, name, small_files) for name in tables.TABLES}
         self._lock = Lock()
         self._closed = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever stored here. See `marketlab.stores.contract.Store.exists`."""
+        places = [self.folder / name / "_delta_log" for name in tables.TABLES]
+        with _reading(self.url):
+            return any(place.is_dir() for place in (*places, self.folder / "_spool"))
 
     def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
         """Store a table; returns how many rows are new or better. See `marketlab.stores.contract.Store.write`."""

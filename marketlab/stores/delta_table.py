@@ -71,10 +71,12 @@ class HistoryTable:
         Raises:
             StoreUnavailable: the table cannot be read just now.
         """
-        if not (self.path / "_delta_log").is_dir():
-            return None
         try:
+            # Asked for first, since deltalake says the same of what is not there and of what cannot be looked at.
+            (self.path / "_delta_log").stat()
             return DeltaTable(self.path)
+        except FileNotFoundError:
+            return None
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:

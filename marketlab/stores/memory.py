@@ -37,6 +37,11 @@ class MemoryStore(Asking):
         self._lock = Lock()
         self._closed = False
 
+    @property
+    def exists(self) -> bool:
+        """Always: see `marketlab.stores.contract.Store.exists`."""
+        return True
+
     def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
         """Store a table; returns how many rows are new or better. See `marketlab.stores.contract.Store.write`."""
         batch = accepted(name, table)

@@ -271,3 +271,8 @@ def test_closing_twice_is_closing_once_and_then_nothing_answers(open_again: Call
 def test_a_store_says_who_it_is(store: Store) -> None:
     assert store.url.startswith(f"{store.scheme}://")
     assert store.batching.rows > 0
+
+
+def test_a_store_that_holds_something_exists(store: Store, rows: Any) -> None:
+    put(store, rows.trade(1))
+    assert store.exists

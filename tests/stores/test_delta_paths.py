@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from marketlab import tables
-from marketlab.errors import UsageError
+from marketlab.errors import StoreUnavailable, UsageError
 from marketlab.stores.delta import DeltaStore
 from marketlab.stores.open import open_store
+from marketlab.stores.spool import Spool
 
 FIT = [
     "sp ace",
@@ -79,3 +80,36 @@ def test_a_link_into_such_a_folder_is_refused_too(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a[1]")
     with pytest.raises(UsageError, match="No Delta table can lie in"):
         DeltaStore(tmp_path / "link" / "store")
+
+
+@pytest.mark.parametrize("below", ["", "/store"])
+def test_a_file_is_no_store(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="file is a file"):
+        open_store(f"delta://{tmp_path}/file{below}")
+
+
+def test_a_file_in_the_place_of_a_table_is_an_error_and_not_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "trades").write_text("mine")
+    with pytest.raises(StoreUnavailable, match="trades"):
+        DeltaStore(tmp_path).read("trades")
+
+
+def test_a_store_says_whether_there_is_one_yet(tmp_path: Path, rows: Any) -> None:
+    (tmp_path / "notes.txt").write_text("A folder of other things is no store.")
+    store = DeltaStore(tmp_path)
+    assert not store.exists
+    assert store.read("trades").is_empty()
+    assert not store.exists
+    store.write("trades", trades_of([rows.trade(1)]))
+    assert store.exists
+    spooled = DeltaStore(tmp_path / "other")
+    Spool.create(tmp_path / "other" / "_spool")
+    assert spooled.exists
+
+
+def test_a_place_that_cannot_be_looked_at_is_one_error(tmp_path: Path) -> None:
+    store = DeltaStore(tmp_path / ("x" * 300))
+    for use in (lambda: store.read("trades"), lambda: store.read("trades", symbol="BTCUSDT"), lambda: store.exists):
+        with pytest.raises(StoreUnavailable, match="xxx"):
+            use()
