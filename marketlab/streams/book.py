@@ -12,7 +12,8 @@ __all__ = ["Book", "copy_of"]
 class Book(msgspec.Struct, frozen=True):
     """The best levels of an order book: bids falling, asks rising. A copy; it does not change any more.
 
-    `verified` says that the levels follow from a snapshot of the exchange without a hole; `known` is the range of
+    `verified` says that the levels follow from a snapshot of the exchange without a hole, and are `current`: the
+    connection is up, and the book has been heard of since it is. `known` is the range of
     prices whose levels are all known. `compared` and `equal` say how often the best prices were held against the
     exchange's own quotes, and agreed.
     """
@@ -27,6 +28,7 @@ class Book(msgspec.Struct, frozen=True):
     asks: Levels
     compared: int
     equal: int
+    current: bool = True
 
     @property
     def best_bid(self) -> float | None:
@@ -57,23 +59,24 @@ class Book(msgspec.Struct, frozen=True):
         return None if spread is None or not middle else spread / middle * 10_000
 
     def __repr__(self) -> str:
-        state = "verified" if self.verified else "not verified"
+        state = "verified" if self.verified else "not verified" if self.current else "not verified, connection lost"
         bid, ask = _first(self.bids), _first(self.asks)
         return f"<Book {self.symbol} on {self.exchange}: bid {bid}, ask {ask}, id {self.id}, {state}>"
 
 
-def copy_of(book: OrderBook, counts: Counts, levels: int) -> Book:
+def copy_of(book: OrderBook, counts: Counts, levels: int, *, current: bool) -> Book:
     """A copy of the best levels of a running book."""
     return Book(
         book.exchange,
         book.symbol,
         book.id,
         book.time,
-        book.verified,
+        book.verified and current,
         book.known,
         *book.top(levels),
         counts.compared,
         counts.equal,
+        current,
     )
 
 

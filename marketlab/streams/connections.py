@@ -69,6 +69,25 @@ class Connections:
         """How often a connection could not be opened."""
         return self._past_failures + sum(runner.failures for runner in self._runners.values())
 
+    @property
+    def open_count(self) -> int:
+        """How many of the connections are open just now."""
+        return sum(runner.up_since is not None for runner in self._runners.values())
+
+    @property
+    def down_since(self) -> int | None:
+        """The microsecond since which a connection is down, of several the first; None: all are open."""
+        return min((at for runner in self._runners.values() if (at := runner.down_since) is not None), default=None)
+
+    def up_since(self) -> dict[Subscription, int]:
+        """Since which microsecond each stream's connection is open; those that are down are not in it."""
+        return {
+            stream: at
+            for runner in self._runners.values()
+            if (at := runner.up_since) is not None
+            for stream in runner.connection.subscriptions
+        }
+
     async def open(self, streams: Iterable[Subscription]) -> None:
         """Open connections for streams. Returns when all are open; if one cannot be had, none of them stays.
 

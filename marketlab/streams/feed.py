@@ -23,7 +23,7 @@ from marketlab.streams.hub import Hub
 from marketlab.streams.intake import Intake
 from marketlab.streams.pacing import Priority
 from marketlab.streams.recorder import Recorder
-from marketlab.streams.reporting import report
+from marketlab.streams.reporting import is_current, report
 from marketlab.streams.rest import Rest
 from marketlab.streams.runner import StreamSettings
 from marketlab.streams.status import FeedStatus
@@ -236,7 +236,8 @@ class Feed:
         name = self.symbol(symbol)
         if Subscription(name, "book") not in self._wanted:
             raise UsageError(f"This feed has no book of {name}; subscribe({name!r}, 'book') streams it.")
-        return copy_of(self.market.book(name), self.market.counts()[name], levels)
+        current = is_current(Subscription(name, "book"), self._intake.board, self._connections.up_since())
+        return copy_of(self.market.book(name), self.market.counts()[name], levels, current=current)
 
     async def history(self, symbol: str, interval: str, limit: int = 500) -> list[Kline]:
         """The newest `limit` klines over REST, by opening time; the last one may still be open.

@@ -78,6 +78,8 @@ class Runner:
         self._delays = self._new_delays()
         self._watchdog = Watchdog(down.last_seen, settings.patience_s)
         self._links: list[Link] = []
+        self._up_since: int | None = None
+        self._down_since = clock.now()
 
     @property
     def url(self) -> str:
@@ -88,6 +90,16 @@ class Runner:
     def link(self) -> Link | None:
         """The newest connection that is open."""
         return self._links[-1] if self._links else None
+
+    @property
+    def up_since(self) -> int | None:
+        """The microsecond since which there was always an open connection; None while there is none."""
+        return self._up_since if self._is_up else None
+
+    @property
+    def down_since(self) -> int | None:
+        """The microsecond since which no connection is open; None while one is."""
+        return None if self._is_up else self._down_since
 
     @property
     def reconnects(self) -> int:
@@ -129,6 +141,14 @@ class Runner:
         finally:
             self.first.cancel()
             await asyncio.gather(*map(_end, self._links))
+
+    @property
+    def _is_up(self) -> bool:
+        return any(not link.task.done() for link in self._links)
+
+    def _link_ended(self, _: object) -> None:
+        if not self._is_up:
+            self._down_since = self._clock.now()
 
     async def _open(self) -> Link:
         while True:
@@ -179,16 +199,20 @@ class Runner:
 
     async def _take_over(self, link: Link, previous: Link | None) -> bool:
         """Set a new connection to work; False if it was lost before it could take over from one that still works."""
-        if previous is None:
-            link.start()
-            self._links.append(link)
-            return True
-        link.hold()
+        opened = self._clock.now()
+        if previous is not None:
+            link.hold()
         link.start()
+        link.task.add_done_callback(self._link_ended)
         self._links.append(link)
+        if previous is None:
+            self._up_since = opened
+            return True
         await self._overlap(link, previous)
         if link.task.done() and not previous.task.done():
             return False
+        if previous.task.done():
+            self._up_since = opened
         previous.retire()
         link.release()
         self._links.remove(previous)

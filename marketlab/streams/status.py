@@ -1,6 +1,7 @@
 """What a feed is doing, as frozen values that print well."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -33,13 +34,16 @@ class BookStatus(msgspec.Struct, frozen=True):
 
 
 class FeedStatus(msgspec.Struct, frozen=True):
-    """A feed at one moment. `waiting` records lie in queues; `dropped` ones were replaced by newer ones unseen."""
+    """A feed at one moment. `connections` are open, of `connections_wanted`; `down_since` is the microsecond since
+    which one of them is not, and null where all are. `waiting` records lie in queues; `dropped` ones were replaced by newer ones unseen."""
 
     exchange: str
     url: str
     running: bool
     origins: tuple[str, ...]
     connections: int
+    connections_wanted: int
+    down_since: int | None
     reconnects: int
     frames: int
     records: int
@@ -57,11 +61,13 @@ class FeedStatus(msgspec.Struct, frozen=True):
     books: tuple[BookStatus, ...]
 
     def __repr__(self) -> str:
+        all_open = self.connections == self.connections_wanted
+        of_wanted = "" if all_open else f" of {self.connections_wanted:,}"
         head = [
-            f"{self.exchange}: {'running' if self.running else 'stopped'} ({', '.join(self.origins) or 'no data yet'})",
+            f"{self.exchange}: {self._state} ({', '.join(self.origins) or 'no data yet'})",
             f"  {self.frames:,} frames, {self.records:,} records, {self.unreadable:,} unreadable, "
             f"{self.gaps:,} gaps ({self.healed:,} healed)",
-            f"  {self.connections:,} connections, {self.reconnects:,} reconnects, {self.errors:,} errors"
+            f"  {self.connections:,}{of_wanted} connections, {self.reconnects:,} reconnects, {self.errors:,} errors"
             + (f"; last: {self.last_error}" if self.last_error else ""),
         ]
         streams = [("symbol", "channel", "records"), *((s.symbol, s.channel, f"{s.records:,}") for s in self.streams)]
@@ -80,6 +86,14 @@ class FeedStatus(msgspec.Struct, frozen=True):
             ),
         ]
         return "\n".join(head + _columns(streams) + (_columns(books) if self.books else []))
+
+    @property
+    def _state(self) -> str:
+        if not self.running:
+            return "stopped"
+        if self.down_since is None:
+            return "running"
+        return f"reconnecting since {datetime.fromtimestamp(self.down_since / 1_000_000, UTC):%H:%M:%S} UTC"
 
 
 def _number(value: float | None) -> str:

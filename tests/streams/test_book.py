@@ -1,3 +1,5 @@
+import msgspec
+
 from marketlab.streams.book import Book
 
 
@@ -9,6 +11,11 @@ def test_what_people_ask_of_a_book() -> None:
     full = book([(99.5, 2.0), (99.0, 1.0)], [(100.5, 3.0)])
     assert (full.best_bid, full.best_ask, full.middle, full.spread, full.spread_bps) == (99.5, 100.5, 100.0, 1.0, 100.0)
     assert repr(full) == "<Book BTCUSDT on binance: bid 2 @ 99.5, ask 3 @ 100.5, id 7, verified>"
+
+
+def test_a_book_that_nobody_hears_of_any_more_says_so() -> None:
+    lost = msgspec.structs.replace(book([(99.5, 2.0)], [(100.5, 3.0)], verified=False), current=False)
+    assert repr(lost).endswith("id 7, not verified, connection lost>")
 
 
 def test_a_book_with_an_empty_side() -> None:

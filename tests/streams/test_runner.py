@@ -38,6 +38,8 @@ def test_a_dropped_connection_is_opened_again(small_exchange: Any, until: Any, r
         async with small_exchange(talk) as exchange, running(exchange.ws_url) as one:
             await until(lambda: one.basin.ids == [0, 1, 2, 3])
             assert (one.runner.opened, one.runner.reconnects) == (4, 3)
+            assert one.runner.up_since is not None
+            assert one.runner.down_since is None
             assert isinstance(one.runner.last_error, ConnectionLost)
 
     asyncio.run(scenario())
@@ -154,6 +156,8 @@ def test_it_stops_while_connecting(deaf_port: int, running: Any) -> None:
     async def scenario() -> None:
         async with running(f"ws://127.0.0.1:{deaf_port}") as one:
             await asyncio.sleep(0.05)
+            assert one.runner.up_since is None
+            assert one.runner.down_since is not None
             assert not one.runner.first.done()
 
     asyncio.run(scenario())

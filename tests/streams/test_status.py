@@ -8,6 +8,8 @@ STATUS = FeedStatus(
     running=True,
     origins=("stream",),
     connections=1,
+    connections_wanted=1,
+    down_since=None,
     reconnects=0,
     frames=1234,
     records=1200,
@@ -41,6 +43,12 @@ def test_a_status_prints_as_a_table() -> None:
         "  BTCUSDT  61602.01  61602.02  0.002       yes       3,041 of 3,043",
         "  ETHUSDT  -         -         -           no        0 of 0",
     ]
+
+
+def test_a_connection_that_is_down_is_told() -> None:
+    down = msgspec.structs.replace(STATUS, connections=1, connections_wanted=2, down_since=3_661_000_000)
+    assert repr(down).splitlines()[0] == "binance: reconnecting since 01:01:01 UTC (stream)"
+    assert repr(down).splitlines()[2] == "  1 of 2 connections, 0 reconnects, 1 errors; last: something"
 
 
 def test_before_anything_came_and_without_books() -> None:
