@@ -4,13 +4,19 @@ A command `name` is the function `name` in `marketlab/cli/name.py`; its docstrin
 arguments the options, and `EXAMPLES` in the same module (text, an example a line) ends the help. Such a module
 imports nothing slow at its top. Commands raise; `main` turns a `MarketlabError` into one sentence on standard
 error and an exit code: 2 for the caller's mistake, 3 for something outside that failed (exchange, server, disk),
-130 for Ctrl-C where a command does not define its own end.
+130 for Ctrl-C where a command does not define its own end, 141 when nobody reads the output any more.
 """
 
+import errno
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
 from importlib import import_module
 from inspect import cleandoc
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,10 +24,12 @@ import typer
 from marketlab.errors import MarketlabError, UsageError
 from marketlab.extras import missing
 
-__all__ = ["COMMANDS", "FAILED_OUTSIDE", "USAGE", "command", "exit_code", "main", "program"]
+__all__ = ["COMMANDS", "FAILED_OUTSIDE", "INTERRUPTED", "UNREAD", "USAGE", "command", "exit_code", "main", "program"]
 
 USAGE = 2
 FAILED_OUTSIDE = 3
+INTERRUPTED = 130
+UNREAD = 141  # as of a program that SIGPIPE ended
 
 COMMANDS = {
     "demo": "Live prices of a local exchange, stored, read back, analysed.",
@@ -50,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program, with the arguments of this process if none are given, and end with its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to fail
     try:
         if chosen:
             command(chosen)(args=arguments[1:], prog_name=f"marketlab {chosen}")
@@ -74,8 +84,33 @@ def command(name: str) -> typer.Typer:
     options, though not to print a help text."""
     module = import_module(f"marketlab.cli.{name}")
     app = _app()
-    app.command(name, epilog=_verbatim(module.EXAMPLES))(getattr(module, name))
+    app.command(name, epilog=_verbatim(module.EXAMPLES))(_ending_well(getattr(module, name)))
     return app
+
+
+def _ending_well(run: Callable[..., None]) -> Callable[..., None]:
+    # Here and not in main: what a command raises passes through typer first, which has ends of its own.
+    @wraps(run)
+    def running(*args: Any, **options: Any) -> None:
+        try:
+            run(*args, **options)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            _forget_output()
+            sys.exit(UNREAD)
+
+    return running
+
+
+def _forget_output() -> None:
+    # What is still in a buffer would fail once more when the interpreter ends.
+    with suppress(io.UnsupportedOperation), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def program() -> typer.Typer:

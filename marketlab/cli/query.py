@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,17 +101,30 @@ def _newest(batches: "Iterator[pl.DataFrame]", rows: int) -> "list[pl.DataFrame]
         height += batch.height
         while height - kept[0].height >= rows:
             height -= kept.popleft().height
-    if kept:
+    if height > rows:
         kept[0] = kept[0].tail(rows - height + kept[0].height)
     return list(kept)
 
 
 def _write(format: "type[BatchWriter]", batches: "Iterable[pl.DataFrame]", none: "pl.DataFrame") -> None:
-    writer = format(sys.stdout.buffer, none)
+    # Not from polars to the output: its errors do not say that the reader is gone.
+    memory = BytesIO()
+    writer = format(memory, none)
     for batch in batches:
         writer.write(batch)
+        _print(memory.getvalue())
+        memory.seek(0)
+        memory.truncate()
     writer.close()
-    sys.stdout.flush()
+    _print(memory.getvalue())
+
+
+def _print(text: bytes) -> None:
+    left = memoryview(text)
+    while left:
+        # Where Python's output is unbuffered, a part may be all that is taken.
+        left = left[sys.stdout.buffer.write(left) :]
+    sys.stdout.buffer.flush()
 
 
 def _show(rows: "pl.DataFrame") -> None:

@@ -25,6 +25,11 @@ def test_a_table_shows_twenty_rows_unless_told_otherwise(run: Run, stored: str) 
     assert count == [20, 50]
 
 
+def test_a_limit_may_be_above_what_any_store_holds(run: Run, stored: str) -> None:
+    ended = run("query", "trades", "--store", stored, "--limit", "99999999999999999999")
+    assert (ended.code, ended.out.count("buy")) == (0, 50)
+
+
 def test_json_is_an_object_a_line_with_everything(run: Run, stored: str) -> None:
     ended = run("query", "trades", "btc/usdt", "--store", stored, "--json")
     rows = [json.loads(line) for line in ended.out.splitlines()]
