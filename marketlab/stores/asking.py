@@ -10,6 +10,7 @@ from typing import Self
 
 import polars as pl
 
+from marketlab.errors import UsageError
 from marketlab.stores.contract import Moment
 from marketlab.stores.selection import Selection
 
@@ -49,6 +50,8 @@ class Asking(ABC):
     ) -> Iterator[pl.DataFrame]:
         """The same rows as `read`, in the same order, in pieces of about `rows`."""
         wanted = Selection.of(name, exchange, symbol, interval, start, end, columns, include_open)
+        if rows < 1:
+            raise UsageError(f"rows is how many rows a piece has, not {rows!r}.")
         return self._find_in_pieces(wanted, rows)
 
     def delete(

@@ -4,11 +4,12 @@ A selection is turned into an expression that a store pushes down as far as it c
 back into the promised form: unique by key, in order, closed klines only unless asked otherwise, the wanted columns.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import and_
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import polars as pl
@@ -21,23 +22,33 @@ from marketlab.stores.contract import Coverage, Moment
 __all__ = ["Selection", "accepted", "cover", "instant", "micros", "pieces"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Below it is a number of milliseconds or seconds, from it on one of nanoseconds. 0 is the same in all of them.
+_LEAST, _MOST = 10**14, 10**17
+_INTERVAL = re.compile(r"[1-9][0-9]{0,5}[smhdwM]")
 
 
 def instant(moment: Moment | None) -> datetime | None:
     """A moment as a time in UTC; text and times without a zone are UTC, integers are microseconds.
 
     Raises:
-        UsageError: the text is not an ISO 8601 date or time.
+        UsageError: the text is not an ISO 8601 date or time, the number is none of microseconds since 1970, or it is
+            something else altogether.
     """
     if moment is None:
         return None
     if isinstance(moment, str):
         moment = _parsed(moment)
-    if isinstance(moment, int):
-        return _EPOCH + timedelta(microseconds=moment)
-    if not isinstance(moment, datetime):
+    if isinstance(moment, datetime):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if isinstance(moment, date):
         return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    # By its exact type, since True is an int too.
+    if type(moment) is not int or (moment and not _LEAST <= moment < _MOST):
+        raise UsageError(
+            f"{moment!r} is not a time: a number has to be an integer of microseconds since 1970 UTC, "
+            "like 1723161600000000, and a text like 2024-08-09T12:30:00Z."
+        )
+    return _EPOCH + timedelta(microseconds=moment)
 
 
 def _parsed(text: str) -> datetime:
@@ -50,6 +61,26 @@ def _parsed(text: str) -> datetime:
 def micros(moment: datetime | None) -> int | None:
     """A time in microseconds since 1970 UTC."""
     return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _require_interval(table: tables.TableSpec, interval: str) -> None:
+    if "interval" not in table.schema:
+        raise UsageError(f"{table.name} has no intervals; leave interval out.")
+    if not _INTERVAL.fullmatch(interval):
+        raise UsageError(
+            f"{interval!r} is not an interval; write a number and s, m, h, d, w or M (month), like 1s, 1m, 4h, 1d or 1M."
+        )
+
+
+def _columns(table: tables.TableSpec, columns: Any) -> tuple[str, ...]:
+    if not isinstance(columns, list | tuple):
+        raise UsageError(f"columns is a list of names, not {columns!r}; write it like columns=['{table.time}'].")
+    if not columns:
+        raise UsageError("columns names no column; leave it out for all of them.")
+    unknown = [str(column) for column in columns if not isinstance(column, str) or column not in table.schema]
+    if unknown:
+        raise UsageError(f"{table.name} has no column {', '.join(unknown)}. Columns: {', '.join(table.schema)}.")
+    return tuple(dict.fromkeys(columns))
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -79,22 +110,26 @@ class Selection(msgspec.Struct, frozen=True):
         """What people pass to `read`, checked.
 
         Raises:
-            UsageError: no such table or column, not a symbol, not a time, or an interval for a table without.
+            UsageError: no such table or column, not a symbol, not an interval or one for a table without, not a time,
+                a start after the end, or a list where one name is wanted and the other way round.
         """
+        for what, text in (("table", name), ("exchange", exchange), ("symbol", symbol), ("interval", interval)):
+            if text is not None and not isinstance(text, str):
+                raise UsageError(f"{what} is one name as text, not {text!r}; ask once for each.")
         table = tables.spec(name)
-        unknown = [column for column in columns or () if column not in table.schema]
-        if unknown:
-            raise UsageError(f"{name} has no column {', '.join(unknown)}. Columns: {', '.join(table.schema)}.")
-        if interval is not None and "interval" not in table.schema:
-            raise UsageError(f"{name} has no intervals; leave interval out.")
+        if interval is not None:
+            _require_interval(table, interval)
+        first, last = instant(start), instant(end)
+        if first is not None and last is not None and first > last:
+            raise UsageError(f"start {first.isoformat()} is after end {last.isoformat()}.")
         return cls(
             table,
             exchange,
             canonical(symbol) if symbol is not None else None,
             interval,
-            instant(start),
-            instant(end),
-            tuple(dict.fromkeys(columns or ())),
+            first,
+            last,
+            () if columns is None else _columns(table, columns),
             include_open,
         )
 

@@ -163,6 +163,69 @@ def test_a_wrong_question_is_a_usage_error(store: Store) -> None:
         store.read("trades", symbol="!")
 
 
+@pytest.mark.parametrize("interval", ["7q", "1minute", "1 m", "m", "0m", "1H", "", 1, ["1m", "5m"]])
+def test_what_is_no_interval_is_told_the_form_and_not_no_rows(store: Store, rows: Any, interval: Any) -> None:
+    put(store, rows.kline(1))
+    with pytest.raises(UsageError, match="interval") as caught:
+        store.read("klines", interval=interval)
+    assert not isinstance(interval, str) or "1m" in str(caught.value)
+
+
+@pytest.mark.parametrize("interval", ["1s", "1m", "15m", "12h", "3d", "1w", "1M", "7m"])
+def test_any_interval_may_be_asked_for(store: Store, rows: Any, interval: str) -> None:
+    put(store, rows.kline(1))
+    assert store.read("klines", interval=interval).height == (interval == "1m")
+
+
+@pytest.mark.parametrize(
+    "moment", [1_723_161_600.0, 1_723_161_600, 1_723_161_600_000, 1_723_161_600_000_000_000, -5, True, [1], b"2024"]
+)
+def test_a_number_that_is_not_of_microseconds_is_refused(store: Store, rows: Any, moment: Any) -> None:
+    put(store, rows.trade(1))
+    for question in ({"start": moment}, {"end": moment}):
+        with pytest.raises(UsageError, match="microseconds"):
+            store.read("trades", **question)
+        with pytest.raises(UsageError, match="microseconds"):
+            store.delete("trades", **question)
+    assert store.read("trades", start=0).height == 1
+
+
+def test_a_start_after_the_end_is_refused(store: Store, rows: Any) -> None:
+    put(store, rows.trade(1))
+    for ask in (store.read, store.batches, store.delete):
+        with pytest.raises(UsageError, match="after"):
+            ask("trades", start="2024-08-10", end="2024-08-09")
+    assert store.read("trades", start="2024-08-09", end="2024-08-09").is_empty()
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ({"columns": "price"}, "list of names"),
+        ({"columns": {"price"}}, "list of names"),
+        ({"columns": []}, "no column"),
+        ({"columns": [1]}, "no column 1"),
+        ({"columns": [["price"]]}, "no column"),
+        ({"symbol": ["BTCUSDT", "ETHUSDT"]}, "symbol is one name"),
+        ({"exchange": ["binance"]}, "exchange is one name"),
+    ],
+)
+def test_a_list_for_a_name_and_a_name_for_a_list_are_refused(
+    store: Store, rows: Any, question: dict[str, Any], words: str
+) -> None:
+    put(store, rows.trade(1))
+    with pytest.raises(UsageError, match=words):
+        store.read("trades", **question)
+    wrong: Any = ["trades"]
+    with pytest.raises(UsageError, match="table is one name"):
+        store.read(wrong)
+
+
+def test_pieces_have_a_row_at_least(store: Store) -> None:
+    with pytest.raises(UsageError, match="rows"):
+        store.batches("trades", rows=0)
+
+
 def test_columns_come_as_asked(store: Store, rows: Any) -> None:
     put(store, *rows.trades(range(3)), rows.kline(1), rows.gap(1, healed=True))
     found = store.read("trades", columns=["price", "time"])
