@@ -12,6 +12,7 @@ import polars as pl
 
 from marketlab import tables
 from marketlab.errors import StoreUnavailable
+from marketlab.exchanges import find
 from marketlab.exchanges.contract import Subscription
 from marketlab.records import AggTrade, Gap, Kline, Origin, Trade
 from marketlab.stores.contract import Store
@@ -20,6 +21,7 @@ __all__ = ["Newest", "remembered"]
 
 Newest: TypeAlias = Trade | AggTrade | Kline
 
+_HOUR_US = 3_600_000_000
 _SLACK_US = 1_000_000  # the exchange's clock and the times of its records come from different machines
 _TABLES = {"trade": "trades", "agg_trade": "agg_trades", "kline": "klines"}
 
@@ -29,7 +31,8 @@ def remembered(
 ) -> list[Newest | Gap]:
     """The newest trade, aggregate trade and closed kline of each stream, then the gaps before, for `Market.resume`.
 
-    Where several stores have some, the one that is furthest behind decides.
+    Where several stores have some, the one that is furthest behind decides. Where there are trades but no kline yet,
+    as after a kill in the first minute, klines are owed from the first period that began after the first trade.
 
     Args:
         stores: where to look.
@@ -44,6 +47,7 @@ def remembered(
     """
     newest: dict[Subscription, Newest] = {}
     gaps: dict[tuple[Subscription, int], Gap] = {}
+    begun: dict[str, int] = {}
     simulated = origin == "simulated"
     for store in stores:
         look = _Look(store, exchange, streams, now, seconds)
@@ -57,6 +61,11 @@ def remembered(
             name = Subscription(gap.symbol, gap.channel), gap.start
             if gap.healed_at is None or name not in gaps:
                 gaps[name] = gap
+        for symbol, time in look.begun():
+            begun[symbol] = min(time, begun.get(symbol, time))
+    for stream in streams:
+        if stream not in newest and Subscription(stream.symbol, "trade") in newest:
+            newest |= _owed(exchange, stream, begun[stream.symbol], now)
     before = [gap for (stream, _), gap in gaps.items() if stream in newest and _is_before(gap, newest[stream])]
     return [*newest.values(), *before]
 
@@ -79,6 +88,12 @@ class _Look:
                 if _stream(record) in self._streams:
                     yield record
 
+    def begun(self) -> list[tuple[str, int]]:
+        """Symbols and the time of their first trade."""
+        time = pl.col("time")
+        rows = self._store.scan("trades").filter(self._mine, time >= self._since)
+        return self._answer(rows.group_by("symbol").agg(time.min().cast(pl.Int64))).rows()
+
     def gaps(self) -> list[Gap]:
         rows = self._store.scan("gaps").filter(self._mine, pl.col("start").is_between(self._since, self._until))
         return tables.to_records("gaps", self._collect("gaps", rows))
@@ -93,8 +108,11 @@ class _Look:
         return rows.group_by(by).agg(pl.exclude(by).sort_by(order).last()).filter(pl.col(end) <= self._until).sort(by)
 
     def _collect(self, name: str, rows: pl.LazyFrame) -> pl.DataFrame:
+        return self._answer(rows.select(list(tables.spec(name).schema)))
+
+    def _answer(self, question: pl.LazyFrame) -> pl.DataFrame:
         try:
-            return rows.select(list(tables.spec(name).schema)).collect()
+            return question.collect()
         except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
             raise StoreUnavailable(f"Cannot read {self._store.url}: {error}") from error
 
@@ -103,6 +121,20 @@ def _stream(record: Newest) -> Subscription:
     if isinstance(record, Kline):
         return Subscription(record.symbol, f"kline_{record.interval}")
     return Subscription(record.symbol, "trade" if isinstance(record, Trade) else "agg_trade")
+
+
+def _owed(exchange: str, stream: Subscription, begun: int, now: int) -> dict[Subscription, Newest]:
+    """The kline before the first one that a collector which began then should have; only its times count."""
+    interval = stream.channel.removeprefix("kline_")
+    length = find(exchange).intervals.get(interval, 0)
+    if not length or _HOUR_US % length:
+        return {}
+    start = (begun // length + 1) * length
+    if start >= now:
+        return {}
+    nothing = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0)
+    kline = Kline(exchange, stream.symbol, interval, start - length, start - 1, *nothing, True, now, "rest")
+    return {stream: kline}
 
 
 def _place(record: Newest) -> tuple[int, int, str]:

@@ -80,7 +80,7 @@ def test_nothing_stored_is_nothing_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ago", [3601.0, -1.5, -300.0])
 def test_what_is_long_past_or_not_past_does_not_count(ago: float) -> None:
-    assert asked(holding(trade(7, 100), trade(8, ago))) == ([trade(7, 100)] if ago > 0 else [])
+    assert asked(holding(trade(7, 50), trade(8, ago))) == ([trade(7, 50)] if ago > 0 else [])
     assert asked(holding(trade(8, ago), gap("trade", 5, 6))) == []
 
 
@@ -122,6 +122,23 @@ def test_a_gap_behind_the_newest_is_found_anew() -> None:
     missing = msgspec.structs.replace(gap("kline_1m", 1, 1, 300), from_id=None, to_id=None)
     assert asked(holding(kline(2), missing)) == [kline(2), missing]
     assert asked(holding(kline(9)), holding(kline(2), missing)) == [kline(9)]
+
+
+def test_klines_are_owed_since_the_first_trade_where_none_is_kept_yet() -> None:
+    trades = trade(1, 200), trade(2, 10)
+    streams = [*STREAMS[:1], *STREAMS[2:]]
+    newest, owed = asked(holding(*trades), streams=streams)
+    assert newest == trades[1]
+    assert isinstance(owed, Kline)
+    # It is midnight: three whole minutes have begun since the first trade, but no hour before now.
+    assert (owed.interval, owed.close_time + 1) == ("1m", NOW - 3 * MINUTE)
+    assert asked(holding(*trades), holding(trade(3, 5)), streams=streams) == [trades[1], owed]
+    assert asked(holding(*trades, kline(2)), streams=streams) == [trades[1], kline(2)]
+
+
+def test_no_kline_is_owed_for_a_period_that_had_begun_before() -> None:
+    store = holding(trade(1, 0.5))
+    assert remembered([store], "binance", STREAMS, NOW - 1, "rest", HOUR) == [trade(1, 0.5)]
 
 
 def test_a_spool_counts_whether_it_is_adopted_or_not(tmp_path: Path) -> None:
