@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Coroutine, Sequence
 from typing import Self
 
@@ -15,7 +16,8 @@ __all__ = ["LocalExchange"]
 class LocalExchange:
     """An `ExchangeServer` in its own thread, listening when the constructor returns. The arguments are the server's.
 
-    `stop`, or leaving the `with` block, ends the server, its connections and the thread.
+    `stop`, or leaving the `with` block, ends the server, its connections and the thread; so does the end of the last
+    reference to it.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class LocalExchange:
             fault_every=fault_every,
         )
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="marketlab-exchange", daemon=True)
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="marketlab-exchange", daemon=True)
         self._thread.start()
+        self._end = weakref.finalize(self, _shut_down, self._server, self._loop, self._thread)
         try:
             self._carry_out(self._server.start())
         except BaseException:
@@ -87,13 +90,30 @@ class LocalExchange:
 
     def stop(self) -> None:
         """End the server and wait for its thread; twice is once."""
-        if self._loop.is_closed():
-            return
-        self._carry_out(self._server.stop())
-        self._carry_out(self._loop.shutdown_default_executor())  # its threads would outlive the loop
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._end()
 
     def _carry_out(self, coroutine: Coroutine[None, None, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _shut_down(server: ExchangeServer, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    async def end() -> None:
+        await server.stop()
+        await loop.shutdown_default_executor()  # its threads would outlive the loop
+
+    ending = asyncio.run_coroutine_threadsafe(end(), loop)
+    if threading.current_thread() is thread:  # the last reference went away in the server's own thread
+        ending.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+        return
+    try:
+        ending.result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()

@@ -30,7 +30,8 @@ def live(
 ) -> LiveFeed:
     """Stream in the background, in a thread of its own; data flows when this returns. `feed.stop()` ends it.
 
-    Running the same call again, as when a cell is run again, stops the former feed.
+    Running the same call again, as when a cell is run again, stops the former feed; with a new local exchange in the
+    place of the former one it is still the same call. The same symbols into another store are another feed.
 
     Args:
         symbols: in any spelling; else those of the settings.
@@ -39,7 +40,8 @@ def live(
         exchange: its name, or what `local_exchange` returned; else that of the settings.
         store: URL of a store that gets every record as well, and what it missed since it last did; `feed.stop()`
             flushes it.
-        name: two calls with one name are the same feed; without it, those with the same arguments are.
+        name: two calls with one name are the same feed, whatever else differs; without it, those with the same
+            exchange, addresses, symbols, channels and store are.
         ws_url: another base URL for streams.
         rest_url: another base URL for REST.
         record: a new tape that gets everything that comes off the wire.
@@ -51,18 +53,20 @@ def live(
     from marketlab.config import load_settings
     from marketlab.lab.living import running
 
+    wanted, subscribed = _several(symbols), _several(channels)
     local = exchange if isinstance(exchange, LocalExchange) else None
     if local is not None and name is None:
         # Each local exchange has a port of its own, but it is the same cell that makes it.
-        name = f"local {symbols} {channels}"
+        into = store if store is None or isinstance(store, str) else store.url
+        name = f"local {sorted(wanted or ())} {sorted(subscribed or ())} {into}"
     settings = load_settings(
-        symbols=_several(symbols),
-        channels=_several(channels),
+        symbols=wanted,
+        channels=subscribed,
         exchange=exchange if isinstance(exchange, str) else None,
         ws_url=ws_url or (local and local.ws_url),
         rest_url=rest_url or (local and local.rest_url),
     )
-    return running(settings, store=store, name=name, record=record)
+    return running(settings, store=store, name=name, record=record, local=local)
 
 
 def open_store(url: str | None = None) -> "Store":

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marketlab.exchange_server.local import LocalExchange
 from marketlab.lab.feeding import exchange_of, market_of, memory_of, stream_settings
 from marketlab.streams.live import LiveFeed, live
 
@@ -15,10 +16,19 @@ __all__ = ["running"]
 
 
 def running(
-    settings: "Settings", *, store: "str | Store | None", name: str | None, record: Path | str | None
+    settings: "Settings",
+    *,
+    store: "str | Store | None",
+    name: str | None,
+    record: Path | str | None,
+    local: LocalExchange | None = None,
 ) -> LiveFeed:
-    """A feed of what is set; when it stops, what came is flushed to the store. Raises what `live` raises."""
+    """A feed of what is set; when it stops, what came is flushed to the store. Raises what `live` raises.
+
+    A local exchange that nobody else refers to lasts as long as the feed.
+    """
     behind = ExitStack()
+    behind.callback(lambda _: None, local)
     try:
         keeper = None
         if store is not None:
@@ -31,6 +41,7 @@ def running(
             settings.subscribed,
             exchange_of(settings),
             name=name,
+            into=store if store is None or isinstance(store, str) else store.url,
             ws_url=settings.ws_url,
             rest_url=settings.rest_url,
             market=market_of(settings),

@@ -264,18 +264,21 @@ def live(
     exchange: str | Exchange = "binance",
     *,
     name: str | None = None,
+    into: str | None = None,
     **options: Any,
 ) -> LiveFeed:
     """Stream in the background: see `LiveFeed` for the arguments, and for what to do with the result.
 
     The same call again, as when a notebook's cell is run again, stops the former feed. "The same" means: the same
-    `name`; without one, the same exchange, addresses, symbols and channels.
+    `name`, whatever else differs; without one, the same exchange, addresses, symbols and channels, and the same
+    `into`, which says where the records go, such as a store's URL.
     """
     symbols = (symbols,) if isinstance(symbols, str) else tuple(symbols)
     channels = (channels,) if isinstance(channels, str) else tuple(channels)
     spoken = exchange if isinstance(exchange, str) else exchange.name
-    what = name if name is not None else (tuple(sorted(symbols)), tuple(sorted(channels)))
-    identity = (spoken, options.get("ws_url"), options.get("rest_url"), what)
+    addresses = (options.get("ws_url"), options.get("rest_url"))
+    what = (spoken, addresses, tuple(sorted(symbols)), tuple(sorted(channels)), into)
+    identity = what if name is None else (name,)
     with _identities:
         former = _by_identity.pop(identity, None)
     if former is not None:

@@ -1,3 +1,4 @@
+import gc
 import json
 import math
 import threading
@@ -37,6 +38,16 @@ def test_a_simulation_without_an_end_stops_when_told_to() -> None:
     while fetch(f"{exchange.rest_url}/control/status")["played"] < 1000:
         pass
     exchange.stop()
+
+
+def test_one_that_nobody_refers_to_stops() -> None:
+    threads = set(threading.enumerate())
+    exchange = LocalExchange(Simulation(), speed=math.inf)
+    exchange.begin()
+    assert set(threading.enumerate()) > threads
+    del exchange
+    gc.collect()
+    assert set(threading.enumerate()) == threads
 
 
 def test_what_is_wrong_is_told_by_the_constructor(tmp_path: Path) -> None:

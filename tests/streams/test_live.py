@@ -119,12 +119,20 @@ def test_the_same_call_again_replaces_the_feed(endless: LocalExchange) -> None:
     other = live("ETHUSDT", "trade", **at(endless))
     second = live(["BTCUSDT"], ["trade"], **at(endless))
     assert (first.running, second.running, other.running) == (False, True, True)
-    third = live("ETHUSDT", "quote", name="mine", **at(endless))
-    fourth = live("BTCUSDT", "book", name="mine", **at(endless))
-    assert (third.running, fourth.running) == (False, True)
-    for feed in (other, second, fourth):
+    elsewhere = live("BTCUSDT", "trade", into="delta://elsewhere", **at(endless))
+    assert (second.running, elsewhere.running) == (True, True)
+    for feed in (other, second, elsewhere):
         feed.stop()
         feed.stop()
+    assert threads() == 0
+
+
+def test_one_name_is_one_feed_whatever_else_differs(endless: LocalExchange) -> None:
+    with LocalExchange(Simulation(), speed=20.0, start_after=0.1) as another:
+        first = live("ETHUSDT", "quote", name="mine", **at(endless))
+        second = live("BTCUSDT", "book", name="mine", **at(another))
+        assert (first.running, second.running) == (False, True)
+        second.stop()
     assert threads() == 0
 
 
