@@ -16,9 +16,10 @@ import polars as pl
 
 from marketlab import tables
 from marketlab.errors import MissingDependency, StoreUnavailable, UsageError
+from marketlab.stores.accepting import accepted
 from marketlab.stores.asking import Asking
 from marketlab.stores.contract import Batching, Commit, Coverage
-from marketlab.stores.selection import Selection, accepted, cover, instant, micros, pieces
+from marketlab.stores.selection import Selection, cover, instant, micros, pieces
 from marketlab.stores.spool import read_segment, segments
 from marketlab.stores.stretches import cuts
 from marketlab.stores.upsert import changes

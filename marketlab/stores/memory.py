@@ -9,9 +9,10 @@ import polars as pl
 
 from marketlab import tables
 from marketlab.errors import StoreUnavailable
+from marketlab.stores.accepting import accepted
 from marketlab.stores.asking import Asking
 from marketlab.stores.contract import Batching, Commit, Coverage
-from marketlab.stores.selection import Selection, accepted, cover, pieces
+from marketlab.stores.selection import Selection, cover, pieces
 from marketlab.stores.upsert import changes
 
 __all__ = ["SCHEMES", "MemoryStore", "from_url"]

@@ -15,11 +15,11 @@ import msgspec
 import polars as pl
 
 from marketlab import tables
-from marketlab.errors import UnknownExchange, UnknownSymbol, UsageError, WriteRejected
+from marketlab.errors import UnknownExchange, UnknownSymbol, UsageError
 from marketlab.instruments import canonical
 from marketlab.stores.contract import Coverage, Moment
 
-__all__ = ["Selection", "accepted", "cover", "instant", "micros", "pieces"]
+__all__ = ["Selection", "cover", "instant", "micros", "pieces"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Below it is a number of milliseconds or seconds, from it on one of nanoseconds. 0 is the same in all of them.
@@ -192,28 +192,6 @@ class Selection(msgspec.Struct, frozen=True):
         symbols = sorted({symbol for _, symbol in pairs})
         if self.symbol is not None and self.symbol not in symbols:
             raise UnknownSymbol(self.symbol, self.exchange or store, symbols)
-
-
-def accepted(name: str, table: pl.DataFrame) -> pl.DataFrame:
-    """The table as it may be stored: of the promised schema, unique by key and in order.
-
-    Raises:
-        WriteRejected: it does not fit; `rows` are the offending ones (empty: the table as a whole).
-    """
-    wanted = tables.spec(name)
-    if list(table.schema.items()) != list(wanted.schema.items()):
-        try:
-            tables.check(name, table)
-        except UsageError as error:
-            raise WriteRejected(str(error)) from None
-        table = table.select(list(wanted.schema))
-    nullable = wanted.nullable
-    lacking = [pl.col(column).is_null() for column in wanted.schema if column not in nullable]
-    lacking += [pl.col(column) == "" for column in ("exchange", "symbol")]
-    wrong = table.select(pl.any_horizontal(lacking).fill_null(True).arg_true()).to_series().to_list()
-    if wrong:
-        raise WriteRejected(f"{len(wrong)} rows of {name} lack a value that every row must have.", rows=wrong)
-    return tables.in_order(name, tables.unique(name, table))
 
 
 def cover(name: str, rows: pl.LazyFrame) -> list[Coverage]:

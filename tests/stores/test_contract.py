@@ -9,6 +9,7 @@ import pytest
 
 from marketlab import tables
 from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol, UsageError, WriteRejected
+from marketlab.records import Ticker
 from marketlab.stores.contract import Commit, Coverage, Store
 
 Row = Any
@@ -284,6 +285,64 @@ def test_rows_without_a_needed_value_are_refused_by_position(store: Store, rows:
         store.write("trades", nameless)
     assert caught.value.rows == (2,)
     assert store.read("trades").is_empty()
+
+
+def second(column: str, value: pl.Expr) -> pl.Expr:
+    return pl.when(pl.int_range(pl.len()) == 1).then(value).otherwise(pl.col(column)).alias(column)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "words"),
+    [
+        ("trades", "price", pl.lit(float("nan")), "NaN"),
+        ("trades", "size", pl.lit(float("-inf")), "infinite"),
+        ("trades", "side", pl.lit("BUY"), "side other than buy, sell"),
+        ("trades", "origin", pl.lit("invented"), "origin other than stream, rest"),
+        ("klines", "close", pl.lit(float("nan")), "NaN"),
+        ("tickers", "vwap", pl.lit(float("nan")), "NaN"),
+        ("book_snapshots", "bids", pl.lit([{"price": 2.0, "size": float("nan")}], tables.LEVELS), "bids"),
+        ("book_snapshots", "asks", pl.lit([{"price": None, "size": 1.0}], tables.LEVELS), "asks"),
+        ("book_snapshots", "asks", pl.lit([None], tables.LEVELS), "asks"),
+    ],
+)
+def test_what_is_no_fact_is_refused_by_position(
+    store: Store, rows: Any, name: str, column: str, value: pl.Expr, words: str
+) -> None:
+    at = rows.midnight
+    prices = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    rest = (None, None, None, None)
+    tickers = [Ticker("binance", "BTCUSDT", at + number, *prices, *rest, at, "stream") for number in range(3)]
+    records = {
+        "trades": rows.trades(range(3)),
+        "klines": [rows.kline(number) for number in range(3)],
+        "tickers": tickers,
+        "book_snapshots": [rows.snapshot(number) for number in range(3)],
+    }
+    table = tables.to_table(name, records[name])
+    with pytest.raises(WriteRejected, match=words) as caught:
+        store.write(name, table.with_columns(second(column, value)))
+    assert caught.value.rows == (1,)
+    assert store.read(name).is_empty()
+    assert store.write(name, table) == 3
+
+
+def test_a_book_side_without_levels_is_a_fact(store: Store, rows: Any) -> None:
+    empty = pl.lit([], tables.LEVELS)
+    table = tables.to_table("book_snapshots", [rows.snapshot(number) for number in range(3)])
+    assert store.write("book_snapshots", table.with_columns(second("bids", empty), empty.alias("asks"))) == 3
+
+
+@pytest.mark.parametrize("table", [{"price": [1.0]}, [1], None, tables.empty("trades").lazy()])
+def test_what_is_no_table_is_a_usage_error(store: Store, table: Any) -> None:
+    with pytest.raises(UsageError, match="polars DataFrame"):
+        store.write("trades", table)
+
+
+def test_a_pandas_table_is_a_usage_error(store: Store, rows: Any) -> None:
+    pytest.importorskip("pandas")
+    frame: Any = tables.to_table("trades", rows.trades(range(3))).to_pandas()
+    with pytest.raises(UsageError, match=r"pl\.from_pandas"):
+        store.write("trades", frame)
 
 
 @pytest.mark.parametrize(
