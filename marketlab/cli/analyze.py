@@ -58,12 +58,12 @@ def analyze(
     year, drawdown from the highest close. Symbols with simulated klines are marked.
     """
     from marketlab import analysis
+    from marketlab.cli.reading import opened
     from marketlab.cli.terminal import note, print_json
     from marketlab.config import load_settings
-    from marketlab.stores.open import open_store
 
     settings = load_settings(store=store, interval=interval)
-    with open_store(settings.store) as source:
+    with opened(settings.store, interval=settings.interval, start=start, end=end) as source:
         bars = _bars(source, settings, symbols, exchange, start, end)
     if not bars.height:
         note(f"The store holds no closed {settings.interval} klines of that; marketlab status says what it holds.")

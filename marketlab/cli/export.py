@@ -1,13 +1,14 @@
 """`marketlab export`: rows of a store as a file that other programs read."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from marketlab.cli import INTERRUPTED
 from marketlab.cli.options import End, ExchangeName, Interval, Json, Start, StoreUrl
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def export(
         str, typer.Argument(help="trades, klines, quotes, ... as in marketlab query.", show_default=False)
     ],
     file: Annotated[
-        Path, typer.Argument(help="Where to; the name ends in .parquet, .csv, .arrow or .jsonl.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Where to; the name ends in .parquet, .csv, .arrow, .feather or .jsonl.", show_default=False
+        ),
     ],
     symbol: Annotated[str | None, typer.Option("--symbol", help="Only this symbol.")] = None,
     interval: Interval = None,
@@ -49,14 +53,14 @@ def export(
     was. Rows keep their origin, so that what is simulated stays marked.
     """
     from marketlab.cli.columns import selected
+    from marketlab.cli.reading import opened
     from marketlab.cli.terminal import note, print_json
     from marketlab.config import load_settings
-    from marketlab.stores.open import open_store
 
     format = _format(file)
     none = selected(table, columns)
     settings = load_settings(store=store)
-    with open_store(settings.store) as source:
+    with opened(settings.store, interval=interval, start=start, end=end) as source:
         batches = source.batches(
             table,
             exchange=exchange,
@@ -67,7 +71,11 @@ def export(
             columns=none.columns,
             include_open=include_open,
         )
-        rows, simulated = _write(file, format, none, batches)
+        try:
+            rows, simulated = _write(file, format, none, batches)
+        except KeyboardInterrupt:
+            note(f"Stopped; {file} was not written.")
+            raise typer.Exit(INTERRUPTED) from None
     size = file.stat().st_size
     if json:
         print_json({"table": table, "file": str(file), "rows": rows, "simulated": simulated, "bytes": size})
@@ -81,27 +89,42 @@ def _format(file: Path) -> "type[BatchWriter]":
     from marketlab.cli.formats import FORMATS
     from marketlab.errors import UsageError
 
+    if file.is_dir():
+        raise UsageError(f"'{file}' is a folder; name a file in it, such as {file / 'rows.parquet'}.")
     found = FORMATS.get(file.suffix.lower())
     if found is None:
-        raise UsageError(f"{file.name} tells no format; end the name in {', '.join(FORMATS)}.")
+        raise UsageError(f"'{file}' tells no format; end the name of the file in {', '.join(FORMATS)}.")
     return found
 
 
 def _write(
     file: Path, format: "type[BatchWriter]", none: "pl.DataFrame", batches: "Iterator[pl.DataFrame]"
 ) -> tuple[int, int]:
-    from marketlab.cli.terminal import counting
-
     rows = simulated = 0
-    with _appearing(file) as out, counting(f"{file.name}", "rows") as advance:
-        writer = format(out, none)
+    # The writer is closed in any case: one that is left behind would write its footer into a closed file.
+    with _appearing(file) as out, closing(format(out, none)) as writer, _counting(file) as advance:
         for batch in batches:
             writer.write(batch)
             rows += batch.height
             simulated += int(batch.get_column("origin").eq("simulated").sum())
             advance(batch.height)
-        writer.close()
     return rows, simulated
+
+
+@contextmanager
+def _counting(file: Path) -> Iterator[Callable[[int], None]]:
+    """Counts rows; Ctrl-C and SIGTERM end it between two batches, where nothing is half done."""
+    from marketlab.cli.stopping import asked_to_stop
+    from marketlab.cli.terminal import counting
+
+    with asked_to_stop() as stopping, counting(file.name, "rows") as advance:
+
+        def count(rows: int) -> None:
+            advance(rows)
+            if stopping():
+                raise KeyboardInterrupt
+
+        yield count
 
 
 @contextmanager

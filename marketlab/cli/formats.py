@@ -29,7 +29,9 @@ class Csv:
     def __init__(self, out: IO[bytes], empty: pl.DataFrame) -> None:
         nested = [name for name, kind in empty.schema.items() if kind.is_nested()]
         if nested:
-            raise Unsupported(f"CSV has no lists, which {', '.join(nested)} are; use --json, parquet or arrow.")
+            raise Unsupported(
+                f"CSV has no lists, which {', '.join(nested)} are; use JSON lines (--json, or .jsonl) or parquet."
+            )
         self._out = out
         empty.write_csv(out)
 

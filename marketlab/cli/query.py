@@ -65,16 +65,16 @@ def query(
 
     from marketlab.cli.columns import selected
     from marketlab.cli.formats import Csv, JsonLines
+    from marketlab.cli.reading import opened
     from marketlab.config import load_settings
     from marketlab.errors import UsageError
-    from marketlab.stores.open import open_store
 
     if json and csv:
         raise UsageError("Choose one of --json and --csv.")
     none = selected(table, columns)
     rows = limit if limit is not None else 0 if json or csv else _SHOWN
     settings = load_settings(store=store)
-    with open_store(settings.store) as source:
+    with opened(settings.store, interval=interval, start=start, end=end) as source:
         found = source.batches(
             table,
             exchange=exchange,

@@ -86,11 +86,11 @@ def test_windows_that_suit_the_bars_are_chosen(run: Run, stored: str) -> None:
     ]
 
 
-def test_an_empty_store_says_so(run: Run, tmp_path: Any) -> None:
-    ended = run("analyze", "--store", f"delta://{tmp_path}/none")
+def test_a_store_without_such_klines_says_so(run: Run, stored: str) -> None:
+    ended = run("analyze", "--store", stored, "--interval", "1h")
     assert ended.code == 0
     assert ended.out == ""
-    assert ended.err == "The store holds no closed 1m klines of that; marketlab status says what it holds.\n"
+    assert ended.err == "The store holds no closed 1h klines of that; marketlab status says what it holds.\n"
 
 
 @pytest.mark.parametrize(

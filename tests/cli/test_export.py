@@ -1,4 +1,5 @@
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import polars as pl
 import pytest
 
 from marketlab import tables
+from marketlab.cli.formats import FORMATS, BatchWriter
 
 Run = Callable[..., Any]
 
@@ -46,10 +48,10 @@ def test_types_survive_books_included(run: Run, stored: str, tmp_path: Path, for
     assert rows["bids"].to_list() == [[{"price": 1.0, "size": 2.0}]]
 
 
-def test_nothing_stored_gives_a_file_with_the_columns(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "trades.parquet"
-    assert run("export", "trades", str(file), "--store", f"delta://{tmp_path}/none").code == 0
-    assert pl.read_parquet(file).schema == tables.empty("trades").schema
+def test_nothing_stored_gives_a_file_with_the_columns(run: Run, stored: str, tmp_path: Path) -> None:
+    file = tmp_path / "quotes.parquet"
+    assert run("export", "quotes", str(file), "--store", stored).code == 0
+    assert pl.read_parquet(file).schema == tables.empty("quotes").schema
 
 
 def test_rows_are_chosen_and_keep_their_origin(run: Run, stored: str, tmp_path: Path) -> None:
@@ -80,6 +82,35 @@ def test_a_place_that_cannot_be_written_is_one_sentence(run: Run, stored: str, t
 
 
 def test_a_name_without_a_format_is_a_mistake(run: Run, stored: str, tmp_path: Path) -> None:
-    ended = run("export", "trades", str(tmp_path / "trades.xlsx"), "--store", stored)
+    file = tmp_path / "trades.xlsx"
+    ended = run("export", "trades", str(file), "--store", stored)
     assert ended.code == 2
-    assert ended.err == "trades.xlsx tells no format; end the name in .parquet, .csv, .arrow, .feather, .jsonl.\n"
+    assert ended.err == (
+        f"'{file}' tells no format; end the name of the file in .parquet, .csv, .arrow, .feather, .jsonl.\n"
+    )
+
+
+def test_a_folder_is_no_file(run: Run, stored: str) -> None:
+    ended = run("export", "klines", ".", "--store", stored)
+    assert (ended.code, ended.err) == (2, "'.' is a folder; name a file in it, such as rows.parquet.\n")
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_ctrl_c_leaves_the_old_file_and_nothing_else(
+    run: Run, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    file = tmp_path / f"trades.{format}"
+    file.write_text("old")
+    writer = FORMATS[f".{format}"]
+
+    write = writer.write
+
+    def and_ctrl_c(self: BatchWriter, batch: pl.DataFrame) -> None:
+        write(self, batch)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(writer, "write", and_ctrl_c)
+    ended = run("export", "trades", str(file), "--store", stored)
+    assert ended == (130, "", f"Stopped; {file} was not written.\n")
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,11 +60,42 @@ def test_simulated_rows_are_never_shown_without_their_mark(run: Run, stored: str
     assert "simulated" not in run("query", "klines", "BTCUSDT", "--store", stored).err
 
 
-def test_an_empty_store_shows_an_empty_table(run: Run, tmp_path: Any) -> None:
-    ended = run("query", "trades", "--store", f"delta://{tmp_path}/none")
+def test_a_store_without_such_rows_shows_an_empty_table(run: Run, stored: str) -> None:
+    ended = run("query", "quotes", "--store", stored)
     assert ended.code == 0
-    assert "price" in ended.out
-    assert "No rows." in ended.err
+    assert "bid_price" in ended.out
+    assert ended.err == "No rows.\n"
+
+
+@pytest.mark.parametrize("command", [("query", "klines"), ("analyze",), ("export", "klines", "x.csv")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--store", "delta://none"), "/none yet; marketlab collect makes one, and --store names another."),
+        (("--store", "memory://"), "memory:// ends with the program that filled it; name a store that stays"),
+        (("--interval", "7x"), "'7x' is not an interval"),
+        (("--start", "2024-08-10", "--end", "2024-08-09"), "Nothing lies between 2024-08-10 and 2024-08-09; "),
+        (("--store", "delta://file"), "file"),
+    ],
+)
+def test_a_question_without_an_answer_is_a_mistake(
+    run: Run,
+    stored: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.iterdir())
+    store = () if "--store" in arguments else ("--store", stored)
+    ended = run(*command, *arguments, *store)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+    assert ended.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -72,6 +104,7 @@ def test_an_empty_store_shows_an_empty_table(run: Run, tmp_path: Any) -> None:
         (("trads",), "Unknown table 'trads'"),
         (("trades", "BTCUSDC"), "Did you mean BTCUSDT"),
         (("trades", "--columns", "prise"), "trades has no column 'prise'"),
+        (("trades", "--columns", " ,"), "--columns names none of exchange, symbol, "),
         (("trades", "--start", "yesterday"), "'yesterday' is not a time"),
         (("trades", "--json", "--csv"), "Choose one of --json and --csv."),
         (("book_snapshots", "--csv"), "CSV has no lists, which bids, asks are"),
