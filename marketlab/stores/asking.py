@@ -20,6 +20,11 @@ __all__ = ["Asking"]
 class Asking(ABC):
     """`read`, `batches` and `delete` of a store, by what it does with a selection."""
 
+    url: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
     def read(
         self,
         name: str,

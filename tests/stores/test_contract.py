@@ -390,7 +390,8 @@ def test_closing_twice_is_closing_once_and_then_nothing_answers(open_again: Call
         put(store, rows.trade(1))
 
 
-def test_a_store_says_who_it_is(store: Store) -> None:
+def test_a_store_says_who_it_is(store: Store, open_again: Callable[[], Store]) -> None:
+    assert repr(store) == repr(open_again()) == f"<{type(store).__name__} {store.url}>"
     assert store.url.startswith(f"{store.scheme}://")
     assert store.batching.rows > 0
 
