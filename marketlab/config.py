@@ -8,13 +8,13 @@ understood too. In `marketlab.toml` it is called by its name alone. Secrets are 
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -35,7 +35,21 @@ DOTENV = ".env"
 TOML = "marketlab.toml"
 DEFAULT = "default"
 
+_PREFIX = "MARKETLAB_"
+_NOT_SETTINGS = ("MARKETLAB_FULL", "MARKETLAB_REQUIRE", "MARKETLAB_CRASH_AT", "MARKETLAB_TEST_")
+"""What tests go by, and how such names begin; everything else of ours in the environment is a setting."""
+
 _HIDDEN = "********"
+
+
+def _url(*schemes: str) -> Any:
+    def check(value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if scheme.lower() not in schemes or not rest.strip("/"):
+            raise ValueError(f"it should begin with {' or '.join(f'{known}://' for known in schemes)}, then a host")
+        return value
+
+    return AfterValidator(check)
 
 
 def _split(value: object) -> object:
@@ -71,8 +85,8 @@ class Settings(BaseSettings):
     channels: Names = _named(("trade", "quote", "book", "kline"), "CHANNELS", "STREAMS")
     interval: str = _named("1m", "INTERVAL", "BINANCE_INTERVAL")
     """The interval that the channel name `kline` alone stands for."""
-    ws_url: str | None = _named(None, "WS_URL")
-    rest_url: str | None = _named(None, "REST_URL")
+    ws_url: Annotated[str, _url("ws", "wss")] | None = _named(None, "WS_URL")
+    rest_url: Annotated[str, _url("http", "https")] | None = _named(None, "REST_URL")
     time_unit: Literal["microsecond", "millisecond"] = _named("microsecond", "TIME_UNIT")
     """What the exchange is asked for; both are understood."""
     proxy: str | None = _named(None, "PROXY")
@@ -149,7 +163,7 @@ def load_settings(
         overrides: settings by name, which win; None stands for "not given".
 
     Raises:
-        UsageError: a value does not fit, or a file is unreadable or names an unknown setting; the message names
+        UsageError: a value does not fit, or a file is unreadable, or it or the environment names an unknown setting; the message names
             the setting and where it came from.
     """
     folder = Path() if folder is None else folder
@@ -186,6 +200,7 @@ def _from_environment(environ: Mapping[str, str] | None) -> dict[str, Any]:
     source = EnvSettingsSource(Settings)
     if environ is not None:
         source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    _expect_known(source.env_vars, "The environment")
     return _by_field(source())
 
 
@@ -193,9 +208,18 @@ def _from_dotenv(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return _by_field(DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8")())
+        source = DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8")
+        _expect_known(source.env_vars, str(path))
+        return _by_field(source())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is unreadable: {_reason(error)}.") from None
+
+
+def _expect_known(names: Iterable[str], where: str) -> None:
+    known = [alias for aliases in names_in_environment().values() for alias in aliases if alias.startswith(_PREFIX)]
+    for name in map(str.upper, names):
+        if name.startswith(_PREFIX) and name not in known and not name.startswith(_NOT_SETTINGS):
+            raise _unknown(name, known, where)
 
 
 def _from_toml(path: Path) -> dict[str, Any]:
@@ -215,10 +239,14 @@ def _reason(error: Exception) -> str:
 def _checked(found: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name in found:
         if name not in Settings.model_fields:
-            nearest = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.5)
-            hint = f" Did you mean {nearest[0]}?" if nearest else ""
-            raise UsageError(f"{where} names an unknown setting {name!r}.{hint}")
+            raise _unknown(name, Settings.model_fields, where)
     return dict(found)
+
+
+def _unknown(name: str, known: Iterable[str], where: str) -> UsageError:
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return UsageError(f"{where} names an unknown setting {name!r}.{hint}")
 
 
 def _by_field(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +265,8 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     name = next(iter(_by_field({str(fault["loc"][0]): None})))
     secret = "SecretStr" in str(Settings.model_fields[name].annotation)
     value = "" if secret else f" is {fault['input']!r}"
-    reason = fault["msg"][0].lower() + fault["msg"][1:]
+    reason = fault["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
     return f"The setting {name} from {sources.get(name, DEFAULT)}{value}: {reason}."
 
 

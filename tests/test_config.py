@@ -165,6 +165,37 @@ def test_an_unknown_setting_in_the_file_names_the_nearest(tmp_path: Path) -> Non
         settings_in(tmp_path)
 
 
+def test_a_mistyped_variable_names_the_nearest(tmp_path: Path) -> None:
+    message = r"names an unknown setting 'MARKETLAB_STROE'. Did you mean MARKETLAB_STORE\?"
+    with pytest.raises(UsageError, match=f"^The environment {message}"):
+        settings_in(tmp_path, {"MARKETLAB_STROE": "memory://"})
+    (tmp_path / ".env").write_text("marketlab_stroe=memory://\n")
+    with pytest.raises(UsageError, match=f"\\.env {message}"):
+        settings_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["MARKETLAB_FULL", "MARKETLAB_REQUIRE", "MARKETLAB_CRASH_AT", "MARKETLAB_TEST_X", "MARKETLABS"]
+)
+def test_what_tests_go_by_is_no_setting(tmp_path: Path, name: str) -> None:
+    assert settings_in(tmp_path, {name: "1"}).store == "delta://marketdata"
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("ws_url", "ws"), ("rest_url", "http")])
+def test_an_address_says_how_it_is_spoken_to(tmp_path: Path, name: str, scheme: str) -> None:
+    for good in (f"{scheme}://127.0.0.1:9000", f"{scheme}s://x"):
+        given: dict[str, Any] = {name: good}
+        assert getattr(settings_in(tmp_path, **given), name) == good
+    for bad in ("127.0.0.1:9000", f"{scheme}://", "ftp://x", "nonsense"):
+        given = {name: bad}
+        with pytest.raises(UsageError) as caught:
+            settings_in(tmp_path, **given)
+        assert str(caught.value) == (
+            f"The setting {name} from the command line is {bad!r}: "
+            f"it should begin with {scheme}:// or {scheme}s://, then a host."
+        )
+
+
 def test_an_unknown_override_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown setting 'qqq'"):
         settings_in(tmp_path, qqq=1)
