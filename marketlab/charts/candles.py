@@ -1,5 +1,6 @@
 """Klines as a picture: candles over their volume."""
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,11 @@ _TEXT = "#777777"
 _GRID = "rgba(128,128,128,0.2)"
 _CLEAR = "rgba(0,0,0,0)"
 _NEEDED = ("symbol", "open_time", "close_time", "open", "high", "low", "close", "volume")
+_NAMES = ("exchange", "symbol", "interval", "origin")
+_PRICES = ("open", "high", "low", "close")
 _HOLES_SHOWN = 200
+_LEAST_HEIGHT = 100
+_MOST_DECIMALS = 12
 
 
 class _Bars(msgspec.Struct, frozen=True):
@@ -38,19 +43,23 @@ def candles(bars: Any, *, palette: Literal["default", "cvd"] = "default", height
 
     The header says exchange, symbol, interval and where the bars came from; simulated ones are always marked. Times
     are UTC. Rising candles are lighter inside than falling ones, so colour is not all that tells them apart. The same
-    bars give the same figure to the last character. Without bars the figure says so.
+    bars give the same figure to the last character; of bars with one open_time the one with most volume is drawn.
+    Without bars the figure says so.
 
     Args:
         bars: klines of one symbol and interval, in any order: a table of polars (eager or lazy), pandas or DuckDB.
         palette: `default` is teal and red; `cvd` is blue and vermillion.
-        height: in pixels; the width is that of the place it is shown in.
+        height: in pixels, at least 100; the width is that of the place it is shown in.
 
     Raises:
         MissingDependency: plotly is not installed.
-        UsageError: columns are missing, bars of several symbols or intervals, or no such palette.
+        UsageError: columns or values are missing, a price is not above 0, bars of several symbols or intervals, no such
+            palette or height.
     """
     if palette not in _PALETTES:
         raise UsageError(f"There is no palette {palette!r}; choose {' or '.join(_PALETTES)}.")
+    if not height >= _LEAST_HEIGHT:
+        raise UsageError(f"A chart cannot be {height} pixels high; the least is {_LEAST_HEIGHT}.")
     try:
         from plotly.graph_objects import Figure
     except ImportError:
@@ -62,7 +71,11 @@ def candles(bars: Any, *, palette: Literal["default", "cvd"] = "default", height
     up, down = _PALETTES[palette]
     layout["shapes"] = [_last_price_line(given), *_holes(given)]
     layout["annotations"] = [_last_price(given), _change(given)]
-    layout["yaxis"]["tickformat"] = f",.{_decimals(given.close)}f"
+    layout["yaxis"]["tickformat"] = f",.{_tick_decimals(given)}f"
+    # About 7 pixels a digit, so that neither the last price nor the labels are cut off.
+    layout["margin"]["r"] = max(84, 26 + 7 * len(_number(max(given.high), _tick_decimals(given))))
+    if len(given.times) == 1:
+        layout["xaxis"]["range"] = _around(given)
     return Figure({"data": [_candles(given, up, down), _volume(given, up, down)], "layout": layout})
 
 
@@ -75,16 +88,30 @@ def _bars(native: Any) -> _Bars:
     table = enter(native, "charts.candles", _NEEDED, ("open_time", "close_time"))
     if isinstance(table, nw.LazyFrame):
         table = table.collect()
-    table = table.sort("open_time")
-    names = {name: _names(table, name) for name in ("exchange", "symbol", "interval", "origin")}
+    for name in table.columns:
+        if name in (*_NEEDED, *_NAMES) and (empty := table[name].null_count()):
+            raise UsageError(f"Every bar has to have {name}; {empty} of {len(table)} have none.")
+    names = {name: _names(table, name) for name in _NAMES}
     for name in ("exchange", "symbol", "interval"):
         if len(names[name]) > 1:
             raise UsageError(f"A chart shows one {name}; choose one of {', '.join(names[name])}.")
     header = [word for name in ("exchange", "symbol", "interval") for word in names[name]]
     if names["origin"]:
         header.append(", ".join(f"<b>{origin}</b>" if origin == "simulated" else origin for origin in names["origin"]))
-    numbers = {name: table[name].cast(nw.Float64).to_list() for name in ("open", "high", "low", "close", "volume")}
-    return _Bars(times=_times(table["open_time"]), ends=_times(table["close_time"]), header=header, **numbers)
+    numbers = [table[name].cast(nw.Float64).to_list() for name in ("volume", *_PRICES)]
+    return _in_order(_times(table["open_time"]), _times(table["close_time"]), numbers, header)
+
+
+def _in_order(times: list[datetime], ends: list[datetime], numbers: list[list[float]], header: list[str]) -> _Bars:
+    # By volume within one time: the fullest of bars that are there twice is the last one, and stays.
+    rows = {row[0]: row for row in sorted(zip(times, *numbers, ends, strict=True))}.values()
+    volume, *columns = ([row[place] for row in rows] for place in range(1, len(numbers) + 1))
+    prices = dict(zip(_PRICES, columns, strict=True))
+    for name, column in prices.items():
+        if not all(0 < price < math.inf for price in column):
+            raise UsageError(f"A price is a number above 0; {name} is not, in at least one bar.")
+    times, ends = [row[0] for row in rows], [row[-1] for row in rows]
+    return _Bars(times=times, ends=ends, volume=volume, header=header, **prices)
 
 
 def _names(table: Any, column: str) -> list[str]:
@@ -137,7 +164,7 @@ def _layout(height: int, header: list[str]) -> dict[str, Any]:
         "title": {"text": " · ".join(header), "x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top"}
         | {"pad": {"t": 10}, "font": {"size": 14}},
         "height": height,
-        "margin": {"l": 8, "r": 84, "t": 52, "b": 36},
+        "margin": {"l": 8, "r": 84, "t": 52, "b": 52},
         "paper_bgcolor": _CLEAR,
         "plot_bgcolor": _CLEAR,
         "font": {"color": _TEXT, "size": 12},
@@ -165,6 +192,19 @@ def _empty() -> dict[str, Any]:
 def _decimals(prices: list[float]) -> int:
     # As many as the finest price of the last bars has, up to the 8 of the exchanges.
     return max(len(f"{price:.8f}".rstrip("0").partition(".")[2]) for price in prices[-500:])
+
+
+def _tick_decimals(bars: _Bars) -> int:
+    # Labels are about a tenth of the span apart and have to differ.
+    span = max(bars.high) - min(bars.low)
+    apart = math.ceil(-math.log10(span / 10)) if span > 0 else 0
+    return min(max(_decimals(bars.close), apart), _MOST_DECIMALS)
+
+
+def _around(bars: _Bars) -> list[datetime]:
+    # One bar has no neighbour that tells how long bars are.
+    length = bars.ends[0] - bars.times[0]
+    return [bars.times[0] - length, bars.ends[0] + length]
 
 
 def _number(value: float, decimals: int) -> str:

@@ -164,6 +164,49 @@ def test_mistakes_are_named() -> None:
         candles(tables.to_table("klines", BARS).drop("volume"))
 
 
+@pytest.mark.parametrize("column", ["symbol", "origin", "open_time", "close_time", "open", "close", "volume"])
+def test_a_missing_value_is_named(column: str) -> None:
+    table = tables.to_table("klines", BARS)
+    holed = table.with_columns(pl.when(pl.int_range(pl.len()) != 1).then(pl.col(column)).alias(column))
+    with pytest.raises(UsageError, match=rf"^Every bar has to have {column}; 1 of 3 have none\.$"):
+        candles(holed)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_price_is_refused(price: float) -> None:
+    with pytest.raises(UsageError, match=r"^A price is a number above 0; open is not, in at least one bar\.$"):
+        drawn([msgspec.structs.replace(BARS[0], open=price), *BARS[1:]])
+
+
+@pytest.mark.parametrize("height", [-5, 0, 99])
+def test_a_height_that_shows_nothing_is_refused(height: int) -> None:
+    with pytest.raises(UsageError, match=f"^A chart cannot be {height} pixels high; the least is 100\\.$"):
+        drawn(BARS, height=height)
+
+
+def test_a_bar_that_is_there_twice_is_drawn_once_the_fuller_one() -> None:
+    emptier = msgspec.structs.replace(BARS[1], volume=1.0, close=100.0)
+    assert drawn([*BARS, emptier, BARS[0]]) == drawn([emptier, *BARS]) == drawn(BARS)
+
+
+def test_a_single_bar_has_room_of_its_own_length() -> None:
+    axis = drawn(BARS[:1])["layout"]["xaxis"]
+    assert axis["range"] == ["2024-08-08T23:59:00.000001", "2024-08-09T00:01:59.999998"]
+    assert "range" not in drawn(BARS)["layout"]["xaxis"]
+
+
+def test_small_prices_have_labels_that_differ_and_room_for_them() -> None:
+    small = [
+        minute_bar(0, 1e-5, 1e-5, high=1.0002e-5, low=1e-5),
+        minute_bar(1, 1e-5, 1.0001e-5, high=1.0002e-5, low=1e-5),
+    ]
+    layout = drawn(small)["layout"]
+    assert layout["yaxis"]["tickformat"] == ",.10f"
+    assert layout["margin"]["r"] == 26 + 7 * len("0.0000100020")
+    assert drawn(BARS)["layout"]["margin"]["r"] == 84
+    assert drawn([minute_bar(0, 5.0, 5.0, high=5.0, low=5.0)])["layout"]["yaxis"]["tickformat"] == ",.0f"
+
+
 def test_without_plotly_there_is_its_install_line() -> None:
     program = (
         "import sys; sys.modules['plotly'] = None\n"
