@@ -40,7 +40,7 @@ def collect(
 ) -> None:
     """Stream symbols into a store: every trade, quote and book update, closed klines, a book snapshot a minute.
 
-    Ends by --duration, --until-idle or Ctrl-C, with everything flushed. What a killed run left in its spool is stored
+    Ends by --duration, --until-idle or Ctrl-C, with everything flushed; a second Ctrl-C ends at once. What a killed run left in its spool is stored
     by the next one, and what was missed in between is fetched back. Exit code 3: something is not in the store yet.
     """
     import asyncio
@@ -50,6 +50,7 @@ def collect(
     from marketlab.errors import StoreUnavailable
     from marketlab.lab.collect import Collector
     from marketlab.lab.feeding import feed_of
+    from marketlab.lab.interrupting import take_no_more, twice_ends_at_once
     from marketlab.lab.opening import keeping
 
     settings = load_settings(
@@ -60,13 +61,22 @@ def collect(
         rest_url=rest_url,
     )
     statistics_in_log(settings.log_level)
-    with keeping(store or [settings.store], settings) as keeper, watching("collecting", quiet=json) as look:
+    with (
+        twice_ends_at_once("Ended at once.") as asked,
+        keeping(store or [settings.store], settings) as keeper,
+        watching("collecting", quiet=json) as look,
+    ):
 
         async def run() -> "Summary":
             feed = feed_of(settings, keeper=keeper, record=record)
-            return await Collector(feed, keeper, duration=duration, until_idle=until_idle, look=look).run()
+            collector = Collector(feed, keeper, duration=duration, until_idle=until_idle, look=look)
+            if asked():
+                collector.stop()
+            return await collector.run()
 
         summary = asyncio.run(run())
+        if summary.ended == "stopped":
+            take_no_more()
     show_summary(summary, json=json)
     if summary.failures:
         raise StoreUnavailable(" ".join(summary.failures))

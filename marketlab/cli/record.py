@@ -44,6 +44,7 @@ def record(
     from marketlab.config import load_settings
     from marketlab.lab.collect import Collector
     from marketlab.lab.feeding import feed_of
+    from marketlab.lab.interrupting import take_no_more, twice_ends_at_once
 
     settings = load_settings(
         symbols=tuple(symbols) if symbols else None,
@@ -53,11 +54,16 @@ def record(
         rest_url=rest_url,
     )
     statistics_in_log(settings.log_level)
-    with watching(f"recording to {file}", quiet=json) as look:
+    with twice_ends_at_once("Ended at once.") as asked, watching(f"recording to {file}", quiet=json) as look:
 
         async def run() -> "Summary":
             feed = feed_of(settings, record=file)
-            return await Collector(feed, None, duration=duration, until_idle=until_idle, look=look).run()
+            collector = Collector(feed, None, duration=duration, until_idle=until_idle, look=look)
+            if asked():
+                collector.stop()
+            return await collector.run()
 
         summary = asyncio.run(run())
+        if summary.ended == "stopped":
+            take_no_more()
     show_summary(summary, json=json)

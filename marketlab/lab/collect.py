@@ -4,9 +4,11 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
+from typing import Any
 
 from marketlab.errors import StoreUnavailable
+from marketlab.lab.interrupting import end_at_once
 from marketlab.lab.keeping import Keeper
 from marketlab.lab.summary import Summary, by_symbol
 from marketlab.records import Record
@@ -17,14 +19,16 @@ __all__ = ["Collector"]
 
 _log = logging.getLogger("marketlab.collect")
 _LOOK_S = 0.1
+_SPOOLED_S = 1.0
 _STATISTICS_S = 30.0
 
 
 class Collector:
     """Runs a feed into stores.
 
-    Ends after `duration` seconds, after `until_idle` seconds without a record, or by `stop`, SIGINT or SIGTERM; then
-    everything that came is flushed. `look` is called ten times a second with the feed's status.
+    Ends after `duration` seconds, after `until_idle` seconds without a record while every connection was open, or by
+    `stop`, SIGINT or SIGTERM; then everything that came is flushed. A second SIGINT or SIGTERM ends the process at
+    once, with exit code 130. `look` is called ten times a second with the feed's status.
     """
 
     def __init__(
@@ -41,8 +45,11 @@ class Collector:
         self._duration = duration
         self._until_idle = until_idle
         self._look = look
-        self._began = self._heard = monotonic()
+        self._began = monotonic()
+        self._heard = False
+        self._idle_s = 0.0
         self._stopping = False
+        self._handlers: dict[signal.Signals, Any] = {}
         feed.hub.lossless(self._accept)
 
     def stop(self) -> None:
@@ -59,14 +66,13 @@ class Collector:
         failure = ""
         try:
             async with self._feed:
-                self._heard = monotonic()
                 ended = await self._until_end()
         except StoreUnavailable as error:
             # What came before is flushed all the same, and the account says what is missing.
             failure, ended = str(error), "failed"
         finally:
-            self._forget_signals()
             kept = [] if self._keeper is None else await asyncio.to_thread(self._keeper.close)
+            self._forget_signals()
         status = self._feed.status()
         return Summary(
             exchange=status.exchange,
@@ -84,10 +90,12 @@ class Collector:
         )
 
     async def _until_end(self) -> str:
-        began = told = monotonic()
+        began = told = looked = monotonic()
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = monotonic()
+            before, looked = looked, monotonic()
+            now = looked
+            self._count_idleness(now - before)
             if self._feed.failure is not None:
                 raise self._feed.failure
             if self._look is not None:
@@ -99,11 +107,19 @@ class Collector:
                 return "stopped"
             if self._duration is not None and now - began >= self._duration:
                 return "duration"
-            if self._until_idle is not None and now - self._heard >= self._until_idle:
+            if self._until_idle is not None and self._idle_s >= self._until_idle:
                 return "idle"
 
+    def _count_idleness(self, passed: float) -> None:
+        """Idle is an exchange that says nothing, not one that cannot be heard, nor a process that was asleep."""
+        heard, self._heard = self._heard, False
+        if heard or not self._feed.connected:
+            self._idle_s = 0.0
+        else:
+            self._idle_s += min(passed, 2 * _LOOK_S)
+
     def _accept(self, records: list[Record]) -> None:
-        self._heard = monotonic()
+        self._heard = True
         if self._keeper is not None:
             self._keeper.accept(records)
 
@@ -126,14 +142,26 @@ class Collector:
     def _mind_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for which in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[which] = signal.getsignal(which)
             loop.add_signal_handler(which, self._told_to_stop)
 
     def _told_to_stop(self) -> None:
-        # A second Ctrl-C ends at once; what is not stored by then stays in the spool.
+        if self._stopping:
+            end_at_once(self._last_words())
         self.stop()
-        self._forget_signals()
+
+    def _last_words(self) -> str:
+        if self._keeper is None:
+            return "Ended at once."
+        spooled = monotonic() + _SPOOLED_S
+        while any(kept.unspooled for kept in self._keeper.account()) and monotonic() < spooled:
+            sleep(_LOOK_S / 10)
+        waiting = [kept for kept in self._keeper.account() if kept.pending]
+        told = [f"{kept.pending:,} records wait in the spool of {kept.store} for the next run" for kept in waiting]
+        return f"Ended at once; {' and '.join(told) or 'everything that came is stored'}."
 
     def _forget_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for which in (signal.SIGINT, signal.SIGTERM):
+        for which, handler in self._handlers.items():
             loop.remove_signal_handler(which)
+            signal.signal(which, handler)

@@ -280,6 +280,11 @@ class Feed:
         return tuple(self._intake.unreadable_frames)
 
     @property
+    def connected(self) -> bool:
+        """Whether every connection is open just now."""
+        return self._connections.down_since is None
+
+    @property
     def words(self) -> str:
         """What is streamed, in one line that does not change from run to run."""
         streams = self._wanted or frozenset(self._asked)
