@@ -153,13 +153,18 @@ class Settings(BaseSettings):
 
 
 def load_settings(
-    *, folder: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any
+    *,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    caller: str = COMMAND_LINE,
+    **overrides: Any,
 ) -> Settings:
     """The settings that hold here and now.
 
     Args:
         folder: where `.env` and `marketlab.toml` are looked for; the current folder if not given.
         environ: stands for the environment, if given.
+        caller: who gave the overrides, in words.
         overrides: settings by name, which win; None stands for "not given".
 
     Raises:
@@ -174,7 +179,7 @@ def load_settings(
         (TOML, _from_toml(folder / TOML)),
         (DOTENV, _from_dotenv(folder / DOTENV)),
         (ENVIRONMENT, _from_environment(environ)),
-        (COMMAND_LINE, _checked(given, "load_settings()")),
+        (caller, _checked(given, "load_settings()")),
     ):
         values |= found
         sources |= dict.fromkeys(found, source)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marketlab.errors import UsageError
 from marketlab.exchange_server.local import LocalExchange
 from marketlab.streams.live import LiveFeed
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from marketlab.stores.contract import Store
 
 __all__ = ["live", "local_exchange", "open_store"]
+
+_HIGHEST_PORT = 65_535
 
 
 def live(
@@ -53,13 +56,18 @@ def live(
     from marketlab.config import load_settings
     from marketlab.lab.living import running
 
-    wanted, subscribed = _several(symbols), _several(channels)
+    wanted, subscribed = _several(symbols, "symbols"), _several(channels, "channels")
+    if not isinstance(exchange, str | LocalExchange | None):
+        raise UsageError(f"exchange is {exchange!r}; give a name such as 'binance', or what local_exchange returned.")
+    if store is not None and not isinstance(store, str) and not hasattr(store, "url"):
+        raise UsageError(f"store is {store!r}; give a URL such as 'delta://marketdata', or what open_store returned.")
     local = exchange if isinstance(exchange, LocalExchange) else None
     if local is not None and name is None:
         # Each local exchange has a port of its own, but it is the same cell that makes it.
         into = store if store is None or isinstance(store, str) else store.url
         name = f"local {sorted(wanted or ())} {sorted(subscribed or ())} {into}"
     settings = load_settings(
+        caller="live()",
         symbols=wanted,
         channels=subscribed,
         exchange=exchange if isinstance(exchange, str) else None,
@@ -89,7 +97,7 @@ def local_exchange(
     tape: str | Path | Iterable[str | Path] = (),
     *,
     simulate: bool = False,
-    symbols: Iterable[str] = ("BTCUSDT", "ETHUSDT"),
+    symbols: str | Iterable[str] = ("BTCUSDT", "ETHUSDT"),
     seed: int = 1,
     start: str = "2024-08-09",
     duration: float | None = None,
@@ -109,21 +117,28 @@ def local_exchange(
         port: 0 takes a free one.
 
     Raises:
-        UsageError: neither or both of tape and simulation, or a port that is taken.
+        UsageError: neither or both of tape and simulation, or a port that is taken or none at all.
         TapeError: a tape is missing or broken.
     """
-    from marketlab.errors import UsageError
     from marketlab.exchange_server.simulation import Simulation
     from marketlab.exchange_server.source import Source, TapeSource
 
     tapes = [tape] if isinstance(tape, str | Path) else list(tape)
     if bool(tapes) == simulate:
         raise UsageError("Say what to play: either tape=... or simulate=True.")
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise UsageError(f"port is {port!r}; give a number from 0 to {_HIGHEST_PORT}.")
     source: Source = (
-        Simulation(tuple(symbols), seed=seed, start=start, duration=duration) if simulate else TapeSource(*tapes)
+        Simulation(_several(symbols, "symbols") or (), seed=seed, start=start, duration=duration)
+        if simulate
+        else TapeSource(*tapes)
     )
     return LocalExchange(source, speed=speed, port=port)
 
 
-def _several(names: str | Iterable[str]) -> tuple[str, ...] | None:
-    return ((names,) if isinstance(names, str) else tuple(names)) or None
+def _several(names: object, what: str) -> tuple[str, ...] | None:
+    several = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
+    texts = tuple(name for name in several if isinstance(name, str))
+    if len(texts) < len(several):
+        raise UsageError(f"{what} are {names!r}; give one as text, or several in a list.")
+    return texts or None

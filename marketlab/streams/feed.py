@@ -231,8 +231,10 @@ class Feed:
         """A copy of the best levels of a book.
 
         Raises:
-            UsageError: the feed has no book of this symbol.
+            UsageError: the feed has no book of this symbol, or `levels` is negative.
         """
+        if levels < 0:
+            raise UsageError(f"levels is {levels}; give 0 or more.")
         name = self.symbol(symbol)
         if Subscription(name, "book") not in self._wanted:
             raise UsageError(f"This feed has no book of {name}; subscribe({name!r}, 'book') streams it.")

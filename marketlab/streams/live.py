@@ -229,7 +229,7 @@ class LiveFeed:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<LiveFeed {self._feed.words}>"
+        return f"<LiveFeed {self._feed.words}{'' if self.running else ', stopped'}>"
 
     def _records(self, kind: type[Any], symbol: str) -> list[Any]:
         found = self._feed.symbol(symbol)
@@ -313,6 +313,8 @@ def _shut_down(
 
 
 def _table(name: str, records: list[Any], limit: int | None) -> "pl.DataFrame":
+    if limit is not None and limit < 0:
+        raise UsageError(f"limit is {limit}; give 0 or more.")
     try:
         from marketlab import tables
     except ModuleNotFoundError as error:

@@ -71,6 +71,11 @@ def test_a_first_look(exchange: LocalExchange) -> None:
         assert status.running
         assert repr(status).startswith("binance: running (simulated)\n")
     assert not feed.running
+    assert repr(feed) == "<LiveFeed binance: BTCUSDT, ETHUSDT (book, kline_1m, quote, ticker, trade), stopped>"
+    with pytest.raises(UsageError, match="limit is -1; give 0 or more"):
+        feed.trades("BTCUSDT", limit=-1)
+    with pytest.raises(UsageError, match="levels is -1; give 0 or more"):
+        feed.book("BTCUSDT", levels=-1)
     assert feed.trades("BTCUSDT").equals(trades)  # what was kept stays
     with pytest.raises(UsageError, match="was stopped; make a new one"):
         feed.history("BTCUSDT", "1m")
