@@ -103,5 +103,7 @@ def show_summary(summary: "Summary", *, json: bool) -> None:
         note(f"  {kept.store}: {rows} ({sum(kept.changed.values()):,} rows new or better)")
         if kept.dead_letters:
             note(f"  {kept.dead_letters:,} rows were refused and are in the dead-letter file of the spool")
+    if summary.reconnects:
+        note(f"  connections were opened again {summary.reconnects:,} times")
     if summary.unreadable:
         note(f"  {summary.unreadable:,} frames were unreadable and set aside")
