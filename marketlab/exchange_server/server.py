@@ -136,6 +136,9 @@ class ExchangeServer:
         """Tell the clients, end every connection and task; twice is once."""
         if self._quiet is not None:
             self._quiet.cancel()
+        # No more comes in: a client that connects anew because of the notice below would be left behind.
+        for site in self._runner.sites if self._runner is not None else ():
+            await site.stop()
         playing, self._playing = self._playing, None
         if playing is not None:
             playing.cancel()
