@@ -298,18 +298,24 @@ def test_a_full_disk_keeps_what_was_on_it(tapes: Path, tmp_path: Path, disk: Pat
         check(name, folder, remembered)
 
 
-@pytest.mark.parametrize("kind", ["a read-only disk", "a file in place of the folder"])
-def test_a_place_where_nothing_can_be_written(port: int, tmp_path: Path, disk: Path, kind: str) -> None:
-    place, words = disk, "the disk is read-only: remount it or choose another place."
-    if kind == "a file in place of the folder":
-        place, words = tmp_path / "file", "a file is where a folder should be: choose another place."
-        place.write_text("in the way")
-    elif not mounted(disk, "size=1m,ro"):
+def test_a_disk_that_is_read_only(port: int, disk: Path) -> None:
+    if not mounted(disk, "size=1m,ro"):
         pytest.skip("a read-only disk can only be made by root")
-    done = run("collect", "BTCUSDT", *at(port), "--store", f"delta://{place}/store", "--json")
-    assert sentence(done, OUTSIDE) == f"Cannot write to {place}/store/_spool: {words}"
-    done = run("record", place / "tape.gz", "BTCUSDT", *at(port), "--json")
-    assert sentence(done, OUTSIDE).startswith(f"The tape {place}/tape.gz cannot be written: ")
+    done = run("collect", "BTCUSDT", *at(port), "--store", f"delta://{disk}/store", "--json")
+    words = "the disk is read-only: remount it or choose another place."
+    assert sentence(done, OUTSIDE) == f"Cannot write to {disk}/store/_spool: {words}"
+    done = run("record", disk / "tape.gz", "BTCUSDT", *at(port), "--json")
+    assert sentence(done, OUTSIDE).startswith(f"The tape {disk}/tape.gz cannot be written: ")
+
+
+def test_a_file_where_a_folder_should_be(port: int, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    done = run("collect", "BTCUSDT", *at(port), "--store", f"delta://{file}/store", "--json")
+    assert sentence(done, MISTAKE) == f"{file} is a file: name the folder of a store, or one that is to become it."
+    done = run("record", file / "tape.gz", "BTCUSDT", *at(port), "--json")
+    assert sentence(done, OUTSIDE).startswith(f"The tape {file}/tape.gz cannot be written: ")
+    assert file.read_text() == "in the way"
 
 
 # Somebody ends it
