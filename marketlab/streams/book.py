@@ -13,8 +13,8 @@ class Book(msgspec.Struct, frozen=True):
     """The best levels of an order book: bids falling, asks rising. A copy; it does not change any more.
 
     `verified` says that the levels follow from a snapshot of the exchange without a hole, and are `current`: the
-    connection is up, and the book has been heard of since it is. `known` is the range of
-    prices whose levels are all known. `compared` and `equal` say how often the best prices were held against the
+    connection is up, and the book has been heard of since it is. `known` is the range of prices whose levels are all
+    known; None: the exchange's snapshot was empty, and levels are there that have not been seen yet. `compared` and `equal` say how often the best prices were held against the
     exchange's own quotes, and agreed.
     """
 
@@ -60,12 +60,15 @@ class Book(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         state = "verified" if self.verified else "not verified" if self.current else "not verified, connection lost"
+        if self.verified and self.known is None:
+            state = "verified, but for levels from before it began"
         bid, ask = _first(self.bids), _first(self.asks)
         return f"<Book {self.symbol} on {self.exchange}: bid {bid}, ask {ask}, id {self.id}, {state}>"
 
 
-def copy_of(book: OrderBook, counts: Counts, levels: int, *, current: bool) -> Book:
-    """A copy of the best levels of a running book."""
+def copy_of(book: OrderBook, counts: Counts, levels: int, *, current: bool, within: float | None = None) -> Book:
+    """A copy of the best levels of a running book, or of those within a fraction of the middle."""
+    bids, asks = book.top(levels) if within is None else book.within(fraction=within)
     return Book(
         book.exchange,
         book.symbol,
@@ -73,7 +76,8 @@ def copy_of(book: OrderBook, counts: Counts, levels: int, *, current: bool) -> B
         book.time,
         book.verified and current,
         book.known,
-        *book.top(levels),
+        bids,
+        asks,
         counts.compared,
         counts.equal,
         current,

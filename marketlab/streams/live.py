@@ -105,13 +105,13 @@ class LiveFeed:
             self._end()
             raise
 
-    def book(self, symbol: str, levels: int = 20) -> Book:
-        """The best levels of a book as they are now.
+    def book(self, symbol: str, levels: int = 20, *, within: float | None = None) -> Book:
+        """The best levels of a book as they are now, or all those within a fraction of the middle (0.001: 0.1 %).
 
         Raises:
-            UsageError: the feed has no book of this symbol.
+            UsageError: the feed has no book of this symbol, or `levels` or `within` is negative.
         """
-        return self._ask(lambda: self._feed.book(symbol, levels))
+        return self._ask(lambda: self._feed.book(symbol, levels, within=within))
 
     def quote(self, symbol: str) -> Quote | None:
         """The newest best bid and ask; None: nothing came yet."""

@@ -1,6 +1,9 @@
 import msgspec
 
-from marketlab.streams.book import Book
+from marketlab.market.market import Counts
+from marketlab.market.orderbook import OrderBook
+from marketlab.records import BookSnapshot
+from marketlab.streams.book import Book, copy_of
 
 
 def book(bids: list[tuple[float, float]], asks: list[tuple[float, float]], verified: bool = True) -> Book:
@@ -22,3 +25,20 @@ def test_a_book_with_an_empty_side() -> None:
     half = book([(99.5, 2.0)], [], verified=False)
     assert (half.best_bid, half.best_ask, half.middle, half.spread, half.spread_bps) == (99.5, None, None, None, None)
     assert repr(half) == "<Book BTCUSDT on binance: bid 2 @ 99.5, ask -, id 7, not verified>"
+
+
+def test_all_levels_near_the_middle() -> None:
+    running = OrderBook("binance", "BTCUSDT")
+    bids, asks = [(99.5, 1.0), (98.5, 2.0), (90.0, 9.0)], [(100.5, 1.0), (101.5, 2.0), (110.0, 9.0)]
+    running.load(BookSnapshot("binance", "BTCUSDT", 7, 1, bids, asks, 3, True, 1, "rest"))
+    near = copy_of(running, Counts(), 1, current=True, within=0.02)
+    assert (near.bids, near.asks) == (bids[:2], asks[:2])
+    assert near.known == (90.0, 110.0)
+
+
+def test_a_book_that_began_empty_says_that_it_has_not_seen_all() -> None:
+    running = OrderBook("binance", "BTCUSDT")
+    running.load(BookSnapshot("binance", "BTCUSDT", 7, 1, [], [], 0, True, 1, "rest"))
+    began = copy_of(running, Counts(), 5, current=True)
+    assert began.known is None
+    assert repr(began).endswith("verified, but for levels from before it began>")

@@ -43,6 +43,7 @@ def threads() -> int:
 
 
 def test_a_first_look(exchange: LocalExchange) -> None:
+    pytest.importorskip("polars")
     with LiveFeed(["BTC/USDT", "ethusdt"], ["trade", "kline_1m", "quote", "book", "ticker"], **at(exchange)) as feed:
         feed.wait(klines=4, idle=0.3)
         assert repr(feed) == "<LiveFeed binance: BTCUSDT, ETHUSDT (book, kline_1m, quote, ticker, trade)>"
@@ -74,6 +75,8 @@ def test_a_first_look(exchange: LocalExchange) -> None:
     assert repr(feed) == "<LiveFeed binance: BTCUSDT, ETHUSDT (book, kline_1m, quote, ticker, trade), stopped>"
     with pytest.raises(UsageError, match="limit is -1; give 0 or more"):
         feed.trades("BTCUSDT", limit=-1)
+    with pytest.raises(UsageError, match=r"within is -0.1; give a fraction of the price such as 0.001"):
+        feed.book("BTCUSDT", within=-0.1)
     with pytest.raises(UsageError, match="levels is -1; give 0 or more"):
         feed.book("BTCUSDT", levels=-1)
     assert feed.trades("BTCUSDT").equals(trades)  # what was kept stays
@@ -181,6 +184,7 @@ def test_a_mistake_is_told_where_it_was_made(exchange: LocalExchange, free_port:
 
 
 def test_it_works_beside_a_running_loop(exchange: LocalExchange) -> None:
+    pytest.importorskip("polars")
     import asyncio
 
     async def cell() -> int:
