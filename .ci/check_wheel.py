@@ -1,5 +1,6 @@
 """Build the wheel and try it where nothing else is installed: no extras, no sources, no repository beside it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -50,7 +51,22 @@ def check_installed(wheel: Path, folder: Path) -> None:
     run(python, "-c", "import marketlab; assert marketlab.__version__", cwd=folder)
     if "collect" not in run(environment / "bin" / "marketlab", "--help", cwd=folder):
         sys.exit("marketlab --help does not name its commands")
-    run(environment / "bin" / "marketlab", "exchange", "--help", cwd=folder)
+    check_recording(environment / "bin" / "marketlab", folder)
+
+
+def check_recording(program: Path, folder: Path) -> None:
+    """Streams, the local exchange and tapes need no extra."""
+    simulation = ("exchange", "--simulate", "--duration", "20", "--speed", "20", "--exit-when-done", "--json")
+    with subprocess.Popen([program, *simulation], cwd=folder, stdout=subprocess.PIPE, text=True) as exchange:
+        try:
+            assert exchange.stdout is not None
+            at = json.loads(exchange.stdout.readline())
+            hosts = ("--ws-url", at["ws_url"], "--rest-url", at["rest_url"])
+            told = run(program, "record", "x.gz", "BTCUSDT", *hosts, "--duration", "3", "--json", cwd=folder)
+        finally:
+            exchange.terminate()
+    if not json.loads(told)["frames"]:
+        sys.exit("marketlab record has recorded nothing without extras")
 
 
 def main() -> None:

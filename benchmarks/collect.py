@@ -32,7 +32,6 @@ ROOT = Path(__file__).resolve().parents[1]
 TAPE = ROOT.parent / "shared" / "data" / "binance_spot" / "btcusdt_20240809.gz"
 PROGRAM = (sys.executable, "-m", "marketlab")
 CHANNELS = {"trade": "trades", "bookTicker": "quotes", "depth@100ms": "book_updates"}
-MINUTE_US = 60_000_000
 IDLE_S = 3
 
 GATE, GOAL = 25_000, 40_000

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     rest_url: Annotated[str, _url("http", "https")] | None = _named(None, "REST_URL")
     time_unit: Literal["microsecond", "millisecond"] = _named("microsecond", "TIME_UNIT")
     """What the exchange is asked for; both are understood."""
-    proxy: str | None = _named(None, "PROXY")
+    proxy: Annotated[str, _url("http", "https", "socks5", "socks5h")] | None = _named(None, "PROXY")
 
     store: str = _named("delta://marketdata", "STORE")
     flush_rows: int | None = _named(None, "FLUSH_ROWS", "FLUSH_BATCH_SIZE", ge=1)
@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     spool_limit_mb: int | None = _named(None, "SPOOL_LIMIT_MB", ge=1)
     resume_seconds: float = _named(3600.0, "RESUME_SECONDS", ge=0)
     """How far back what was missed while no collector ran is fetched; 0: not at all."""
+    spool_when_full: Literal["stop", "drop"] = _named("stop", "SPOOL_WHEN_FULL")
+    """At that limit: take nothing more, or drop the oldest segment."""
     snapshot_seconds: float = _named(60.0, "SNAPSHOT_SECONDS", gt=0)
     snapshot_depth: int = _named(20, "SNAPSHOT_DEPTH", ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = _named("info", "LOG_LEVEL")

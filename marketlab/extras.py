@@ -13,6 +13,7 @@ EXTRAS = {
     "plotly": "notebook",
     "polars": "history",
     "pyarrow": "pandas",
+    "socksio": "proxy",
     "tqdm": "notebook",
     "zstandard": "zstd",
 }

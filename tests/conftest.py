@@ -1,22 +1,36 @@
 """What every test may ask for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+REQUIRED = frozenset(os.environ.get("MARKETLAB_REQUIRE", "").replace(",", " ").split())
+EVERYTHING = "everything" in REQUIRED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where MARKETLAB_REQUIRE says `everything`, a skip is a failure, so that none goes unnoticed."""
+    report = yield
+    if EVERYTHING and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: MARKETLAB_REQUIRE says everything, but: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")
 def absent() -> Callable[[str, str], NoReturn]:
     """Skip because a part is absent; where MARKETLAB_REQUIRE names the part, fail instead."""
-    required = set(os.environ.get("MARKETLAB_REQUIRE", "").replace(",", " ").split())
 
     def give_up(part: str, reason: str) -> NoReturn:
-        if part in required:
+        if part in REQUIRED:
             pytest.fail(f"MARKETLAB_REQUIRE names {part}, but {reason}", pytrace=False)
         pytest.skip(reason)
 
@@ -30,9 +44,3 @@ def tapes(absent: Callable[[str, str], NoReturn]) -> Path:
     if not folder.is_dir():
         absent("tapes", "../shared/data/binance_spot is not there")
     return folder
-
-
-@pytest.fixture(scope="session")
-def full() -> bool:
-    """Whether every number is to be shown (MARKETLAB_FULL=1) or the quick size is enough."""
-    return os.environ.get("MARKETLAB_FULL", "") not in ("", "0")

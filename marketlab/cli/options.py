@@ -19,7 +19,9 @@ __all__ = [
     "WsUrl",
 ]
 
-ExchangeName: TypeAlias = Annotated[str | None, typer.Option("--exchange", metavar="NAME", help="Only this exchange.")]
+ExchangeName: TypeAlias = Annotated[
+    str | None, typer.Option("--exchange", metavar="NAME", help="Which exchange, such as binance.")
+]
 
 Interval: TypeAlias = Annotated[
     str | None, typer.Option("--interval", metavar="INTERVAL", help="Kline interval, such as 1m, 1h, 1d.")

@@ -41,6 +41,7 @@ def status(store: StoreUrl = None, json: Json = False) -> None:
     from marketlab.cli.terminal import print_json
     from marketlab.config import load_settings, without_secrets
     from marketlab.errors import MarketlabError
+    from marketlab.extras import missing
 
     settings = load_settings(store=store)
     failure: MarketlabError | None = None
@@ -49,6 +50,10 @@ def status(store: StoreUrl = None, json: Json = False) -> None:
         holds = _coverage(settings.store)
     except MarketlabError as error:
         failure = error
+    except ModuleNotFoundError as error:
+        failure = missing(error, "A store")
+        if failure is None:
+            raise
     found: dict[str, Any] = {
         "marketlab": _version("marketlab"),
         "python": platform.python_version(),

@@ -5,15 +5,17 @@ import logging
 import signal
 from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marketlab.errors import StoreUnavailable
 from marketlab.lab.interrupting import end_at_once
-from marketlab.lab.keeping import Keeper
 from marketlab.lab.summary import Summary, by_symbol
 from marketlab.records import Record
 from marketlab.streams.feed import Feed
 from marketlab.streams.status import FeedStatus
+
+if TYPE_CHECKING:
+    from marketlab.lab.keeping import Keeper
 
 __all__ = ["Collector"]
 
@@ -28,23 +30,26 @@ class Collector:
 
     Ends after `duration` seconds, after `until_idle` seconds without a record while every connection was open, or by
     `stop`, SIGINT or SIGTERM; then everything that came is flushed. A second SIGINT or SIGTERM ends the process at
-    once, with exit code 130. `look` is called ten times a second with the feed's status.
+    once, with exit code 130. `look` is called ten times a second with the feed's status; every `statistics_s` seconds
+    statistics go to the log.
     """
 
     def __init__(
         self,
         feed: Feed,
-        keeper: Keeper | None,
+        keeper: "Keeper | None",
         *,
         duration: float | None = None,
         until_idle: float | None = None,
         look: Callable[[FeedStatus], None] | None = None,
+        statistics_s: float = _STATISTICS_S,
     ) -> None:
         self._feed = feed
         self._keeper = keeper
         self._duration = duration
         self._until_idle = until_idle
         self._look = look
+        self._statistics_s = statistics_s
         self._began = monotonic()
         self._heard = False
         self._idle_s = 0.0
@@ -100,7 +105,7 @@ class Collector:
                 raise self._feed.failure
             if self._look is not None:
                 self._look(self._feed.status())
-            if now - told >= _STATISTICS_S:
+            if now - told >= self._statistics_s:
                 told = now
                 self._tell()
             if self._stopping:
@@ -131,13 +136,21 @@ class Collector:
             *(status.errors, status.gaps, status.healed, status.waiting),
         )
         for book in status.books:
+            bps = "-" if book.spread_bps is None else f"{book.spread_bps:.3f}"
             _log.info(
                 "%s: bid %s, ask %s, spread %s bps, %d of %d comparisons equal",
-                *(book.symbol, book.best_bid, book.best_ask),
-                *("-" if book.spread_bps is None else f"{book.spread_bps:.3f}", book.equal, book.compared),
+                *(book.symbol, book.best_bid, book.best_ask, bps, book.equal, book.compared),
             )
+        booked = {book.symbol for book in status.books}
+        for stream in status.streams:
+            quote = self._feed.quote(stream.symbol) if stream.channel == "quote" else None
+            if quote is not None and stream.symbol not in booked:
+                spread, middle = quote.ask_price - quote.bid_price, (quote.ask_price + quote.bid_price) / 2
+                bps = f"{spread / middle * 10_000:.3f}" if middle else "-"
+                _log.info("%s: bid %s, ask %s, spread %s bps", quote.symbol, quote.bid_price, quote.ask_price, bps)
         for kept in self._keeper.account() if self._keeper else ():
-            _log.info("%s: %d flushes, %d records pending %s", kept.store, kept.flushes, kept.pending, kept.failure)
+            told = f"{kept.flushes} flushes, {kept.pending} records pending. {kept.failure}".rstrip()
+            _log.info("%s: %s", kept.store, told)
 
     def _mind_signals(self) -> None:
         loop = asyncio.get_running_loop()

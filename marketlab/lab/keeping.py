@@ -1,13 +1,16 @@
 """What is kept of a stream: every trade, quote, ticker, book update, book snapshot and gap, and a kline when it closes."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from marketlab import tables
 from marketlab.records import Kline, Record, Trade
-from marketlab.stores.contract import Store
-from marketlab.stores.writer import Report, Writer
+
+if TYPE_CHECKING:
+    # Whoever records a tape keeps nothing in a store, and needs no polars.
+    from marketlab.stores.contract import Store
+    from marketlab.stores.writer import Report, Writer
 
 __all__ = ["Keeper", "Kept"]
 
@@ -33,7 +36,7 @@ class Kept(msgspec.Struct, frozen=True):
 class Keeper:
     """Hands what is to be kept to the writers of one or more stores. `stores` are to be looked at, not written to."""
 
-    def __init__(self, writers: Iterable[tuple[Store, Writer]]) -> None:
+    def __init__(self, writers: "Iterable[tuple[Store, Writer]]") -> None:
         pairs = list(writers)
         self.stores = [store for store, _ in pairs]
         self._writers = [(store.url, writer) for store, writer in pairs]
@@ -51,6 +54,8 @@ class Keeper:
 
     def trades(self, symbol: str, start: int, end: int) -> list[Trade]:
         """The trades of a symbol with start <= time < end that the first store has already, by time and id."""
+        from marketlab import tables
+
         store = self.stores[0]
         if not any(found.symbol == symbol for found in store.coverage("trades", symbol=symbol)):
             return []
@@ -65,7 +70,7 @@ class Keeper:
         return [_kept(url, writer.close(timeout)) for url, writer in self._writers]
 
 
-def _kept(url: str, report: Report) -> Kept:
+def _kept(url: str, report: "Report") -> Kept:
     return Kept(
         store=url,
         rows=report.rows,

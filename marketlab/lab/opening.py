@@ -35,6 +35,12 @@ def keeping(places: Iterable[str | Store], settings: "Settings") -> Iterator[Kee
         writers = []
         for place in dict.fromkeys(places):
             store = stack.enter_context(open_store(place)) if isinstance(place, str) else place
-            writer = Writer(store, spool=settings.spool, batching=batching(store, settings), spool_bytes=limit)
+            writer = Writer(
+                store,
+                spool=settings.spool,
+                batching=batching(store, settings),
+                spool_bytes=limit,
+                when_full=settings.spool_when_full,
+            )
             writers.append((store, stack.enter_context(writer)))
         yield Keeper(writers)

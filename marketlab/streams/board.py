@@ -50,13 +50,14 @@ class Board:
                     self._add_apart(record)
                     continue
                 entry = entries[key] = Entry(record)
-                self.origins.add(record.origin)
             entry.count += 1
             entry.last = record
             if kind is Kline and isinstance(record, Kline) and record.closed:
                 entry.closed += 1
         self.records += len(records)
         if records:
+            # One batch comes from one place, but for what it heals.
+            self.origins.update((records[0].origin, records[-1].origin))
             self.last_received = records[-1].received
 
     def entry(self, stream: Subscription) -> Entry | None:

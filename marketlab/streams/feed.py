@@ -15,7 +15,7 @@ from marketlab.exchanges import find
 from marketlab.exchanges.contract import Exchange, Subscription
 from marketlab.instruments import Instruments, canonical
 from marketlab.market.market import Market
-from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
+from marketlab.records import AggTrade, Gap, Kline, Origin, Quote, Record, Trade
 from marketlab.streams.book import Book, copy_of
 from marketlab.streams.connections import Connections
 from marketlab.streams.healing import Healer
@@ -227,19 +227,26 @@ class Feed:
         """
         return self._instruments.find(text).symbol if len(self._instruments) else canonical(text)
 
-    def book(self, symbol: str, levels: int = 20) -> Book:
-        """A copy of the best levels of a book.
+    def book(self, symbol: str, levels: int = 20, *, within: float | None = None) -> Book:
+        """A copy of the best levels of a book, or of all those within a fraction of the middle price (0.001: 0.1 %).
 
         Raises:
-            UsageError: the feed has no book of this symbol, or `levels` is negative.
+            UsageError: the feed has no book of this symbol, or `levels` or `within` is negative.
         """
         if levels < 0:
             raise UsageError(f"levels is {levels}; give 0 or more.")
+        if within is not None and within < 0:
+            raise UsageError(f"within is {within}; give a fraction of the price such as 0.001.")
         name = self.symbol(symbol)
         if Subscription(name, "book") not in self._wanted:
             raise UsageError(f"This feed has no book of {name}; subscribe({name!r}, 'book') streams it.")
         current = is_current(Subscription(name, "book"), self._intake.board, self._connections.up_since())
-        return copy_of(self.market.book(name), self.market.counts()[name], levels, current=current)
+        return copy_of(self.market.book(name), self.market.counts()[name], levels, current=current, within=within)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """The newest best bid and ask; None: nothing came yet."""
+        entry = self._intake.board.entry(Subscription(self.symbol(symbol), "quote"))
+        return entry.last if entry is not None and isinstance(entry.last, Quote) else None
 
     async def history(self, symbol: str, interval: str, limit: int = 500) -> list[Kline]:
         """The newest `limit` klines over REST, by opening time; the last one may still be open.

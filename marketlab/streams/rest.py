@@ -4,13 +4,13 @@ import logging
 import random
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import msgspec
 
 from marketlab.clock import Clock, SystemClock
-from marketlab.errors import ConnectionLost, MarketlabError, RateLimited, Rejected, UsageError
+from marketlab.errors import ConnectionLost, MarketlabError, MissingDependency, RateLimited, Rejected, UsageError
 from marketlab.exchanges.contract import Exchange, Request
 from marketlab.records import Kline, Origin, Record
 from marketlab.streams.backoff import Backoff
@@ -65,13 +65,8 @@ class Rest:
         self.budget = WeightBudget(exchange.limits.weight_per_minute, self._clock)
         self.requests = 0
         self.failures = 0
-        self._client = httpx.AsyncClient(
-            headers=exchange.headers(),
-            timeout=timeout_s,
-            proxy=proxy,
-            follow_redirects=True,
-            trust_env=not all(map(is_local, self._hosts)),  # an environment's proxy cannot reach loopback
-        )
+        trusting = not all(map(is_local, self._hosts))  # an environment's proxy cannot reach loopback
+        self._client = _client(headers=exchange.headers(), timeout=timeout_s, proxy=proxy, trust_env=trusting)
 
     @property
     def url(self) -> str:
@@ -202,3 +197,12 @@ FOREIGN = tuple(kind for kind, _ in _TABLE)
 def translate(error: Exception, url: str) -> MarketlabError:
     """A third-party exception in our words; the first line of the table that fits decides."""
     return next(say(error, url) for kind, say in _TABLE if isinstance(error, kind))
+
+
+def _client(**options: Any) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(follow_redirects=True, **options)
+    except ImportError as error:
+        raise MissingDependency("socksio", "proxy", "A SOCKS5 proxy") from error
+    except ValueError as error:
+        raise UsageError(f"The proxy's address cannot be used: {error}.") from error

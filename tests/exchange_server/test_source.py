@@ -50,7 +50,7 @@ def test_a_bare_snapshot_of_nobody_knows_is_no_symbols(write_tape: Callable[...,
 
 
 def test_tapes_are_played_one_after_another(write_tape: Callable[..., Path], events: Any) -> None:
-    paths = [write_tape([events.trade(number, number)], f"{number}.zst") for number in (1, 2)]
+    paths = [write_tape([events.trade(number, number)], f"{number}.gz") for number in (1, 2)]
     source = TapeSource(*paths)
     assert [json.loads(line.frame)["data"]["t"] for line in source.lines()] == [1, 2]
 
