@@ -5,6 +5,7 @@ same fact; which of them stays is decided here, by one rule for every store:
 
 - klines: closed beats open, then the higher trade count, otherwise the first stays;
 - gaps: the healed one beats the open one, otherwise the first stays;
+- tickers: a full one beats a mini one, otherwise the first stays;
 - everything else: the first stays.
 
 So the same data written twice leaves a store as it was.
@@ -237,4 +238,5 @@ _PLACE = "\0place"
 _BETTER: dict[str, tuple[pl.Expr, ...]] = {
     "klines": (~pl.col("closed"), -pl.col("trade_count")),
     "gaps": (pl.col("healed_at").is_null(),),
+    "tickers": (pl.col("trade_count").is_null(),),
 }

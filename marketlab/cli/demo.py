@@ -100,4 +100,4 @@ def _analyse(url: str) -> None:
     from marketlab.cli.terminal import note
 
     note("\nPrice changes and statistics of the stored one-minute klines:")
-    analyze(symbols=None, windows="1m,5m", store=url, interval="1m")
+    analyze(symbols=None, windows="1m,3m", store=url, interval="1m")

@@ -86,10 +86,9 @@ def show_summary(summary: "Summary", *, json: bool) -> None:
     if json:
         print_json(summary)
         return
-    mark = ", SIMULATED" if summary.simulated else ""
     note(
         f"{summary.frames:,} frames in {summary.seconds:.1f} s from {summary.exchange} "
-        f"({summary.origin or 'nothing came'}{mark}); ended: {summary.ended}."
+        f"({summary.origin.replace('simulated', 'SIMULATED') or 'nothing came'}); ended: {summary.ended}."
     )
     for symbol, told in summary.symbols.items():
         book = told.book

@@ -7,6 +7,7 @@ once, so that full speed cannot outrun the snapshot.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterable, Mapping
 
@@ -22,6 +23,8 @@ from marketlab.exchange_server.source import Source, symbol_asked
 
 __all__ = ["Player"]
 
+_log = logging.getLogger("marketlab.exchange")
+_LONGEST_HOLD_S = 30.0  # a client that goes on with the book it has never asks
 _SLICE = 256  # frames between two looks at the clients
 _TIDY = 4096  # frames between two looks at what is kept undecoded
 _AT_ONCE = 0.001  # seconds; waiting for less costs more than it paces
@@ -154,9 +157,13 @@ class Player:
         since = self._clock.monotonic()
         name = listing.symbol.lower()
         routes = [self._routes.route(f"{name}@{channel}".encode()) for channel in ("depth", "depth@100ms")]
-        while not listing.book.asked and any(route.outlets for route in routes):
-            self._moved.clear()
-            await self._moved.wait()
+        try:
+            async with asyncio.timeout(_LONGEST_HOLD_S):
+                while not listing.book.asked and any(route.outlets for route in routes):
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            _log.warning("Nobody has asked for /depth of %s; the play goes on without.", listing.symbol)
         listing.book.release()
         self.holding = ""
         if self._anchor is not None:

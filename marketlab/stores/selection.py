@@ -138,7 +138,9 @@ class Selection(msgspec.Struct, frozen=True):
         """The columns that `finish` has to see."""
         if not self.columns:
             return list(self.table.schema)
-        extra = {"klines": ("closed", "trade_count"), "gaps": ("healed_at",)}.get(self.table.name, ())
+        extra = {"klines": ("closed", "trade_count"), "gaps": ("healed_at",), "tickers": ("trade_count",)}.get(
+            self.table.name, ()
+        )
         wanted = {*self.columns, *self.table.key, self.table.time, *extra}
         return [column for column in self.table.schema if column in wanted]
 

@@ -8,7 +8,11 @@ from marketlab import tables
 
 __all__ = ["RANKS", "Changes", "changes"]
 
-RANKS: dict[str, tuple[str, ...]] = {"klines": ("closed", "trade_count"), "gaps": ("healed_at",)}
+RANKS: dict[str, tuple[str, ...]] = {
+    "klines": ("closed", "trade_count"),
+    "gaps": ("healed_at",),
+    "tickers": ("trade_count",),
+}
 """Columns that decide which of two rows with one key is the better one; elsewhere the first stays."""
 
 
@@ -40,5 +44,7 @@ def changes(name: str, held: pl.DataFrame, batch: pl.DataFrame) -> Changes:
         grows = (pl.col("closed") == pl.col("old_closed")) & (pl.col("trade_count") > pl.col("old_trade_count"))
         wins = closes | grows
     else:
-        wins = pl.col("healed_at").is_not_null() & pl.col("old_healed_at").is_null()
+        # There is something where there was nothing: a gap's healing, a full ticker's count.
+        (filled,) = ranks
+        wins = pl.col(filled).is_not_null() & pl.col(f"old_{filled}").is_null()
     return Changes(new, both.filter(wins).select(batch.columns))

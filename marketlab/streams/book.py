@@ -59,7 +59,13 @@ class Book(msgspec.Struct, frozen=True):
         return None if spread is None or not middle else spread / middle * 10_000
 
     def __repr__(self) -> str:
-        state = "verified" if self.verified else "not verified" if self.current else "not verified, connection lost"
+        state = (
+            "verified"
+            if self.verified
+            else "not verified"
+            if self.current
+            else "not verified, no news since the connection was lost"
+        )
         if self.verified and self.known is None:
             state = "verified, but for levels from before it began"
         bid, ask = _first(self.bids), _first(self.asks)

@@ -264,7 +264,12 @@ class Feed:
 
         Raises:
             TimeoutError: it was not, within `timeout_s` seconds; the message says what is missing.
+            UsageError: nothing is wished for, or the update of a book that this feed has not.
         """
+        if wish == Wish(symbol=wish.symbol):
+            raise UsageError("Say what to wait for, such as trades=100, klines=2 or idle=1.5.")
+        if wish.update_id is not None and not any(wish.symbol in (None, name) for name in self._books()):
+            raise UsageError(f"This feed has no book of {wish.symbol or 'any symbol'} to wait for.")
         end = self._clock.monotonic() + timeout_s
         while missing := self._missing(wish):
             self._raise_failure()
@@ -324,6 +329,10 @@ class Feed:
             UsageError: an unknown symbol or channel, or none.
             ExchangeError: another connection was needed and could not be had.
         """
+        if not all(isinstance(name, str) for name in (symbol, *channels)):
+            raise UsageError(
+                "Subscribe to one symbol and its channels, such as subscribe('ETHUSDT', 'trade', 'quote')."
+            )
         wanted = [Subscription(self.symbol(symbol), channel) for channel in dict.fromkeys(channels)]
         if not wanted:
             raise UsageError("Name at least one channel to subscribe to.")

@@ -18,6 +18,7 @@ from marketlab.streams.rest import Answer
 __all__ = ["Intake"]
 
 _log = logging.getLogger("marketlab.streams")
+_SUSPICIOUS = 2_000  # records; no overlap of two connections brings so many doubles
 _KEPT_UNREADABLE = 100
 
 
@@ -46,6 +47,7 @@ class Intake:
         self._ask = ask
         self._opened = asyncio.Event()
         self._last_heard = clock.monotonic()
+        self._old_in_a_row = 0
 
     def open(self) -> None:
         """Let records come."""
@@ -89,11 +91,22 @@ class Intake:
                 else:
                     better.append(output)
         if not better:
+            self._told_nothing_new(len(records))
             return
+        self._old_in_a_row = 0
         self._last_heard = self._clock.monotonic()
         self.board.add(better)
         self.hub.publish(better)
         self.news.set()
+
+    def _told_nothing_new(self, count: int) -> None:
+        before, self._old_in_a_row = self._old_in_a_row, self._old_in_a_row + count
+        if before < _SUSPICIOUS <= self._old_in_a_row:
+            _log.warning(
+                "%d records in a row are older than what came before, and left out. "
+                "If the exchange was started anew, as a local one may be, start a new feed.",
+                self._old_in_a_row,
+            )
 
     def unreadable(self, error: UnreadableFrame) -> None:
         """A frame that could not be read; the stream goes on."""

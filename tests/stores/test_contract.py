@@ -104,6 +104,17 @@ def test_a_healed_gap_beats_an_open_one(store: Store, rows: Any) -> None:
     assert store.read("gaps").get_column("healed_from").to_list() == ["rest", None]
 
 
+def test_a_full_ticker_beats_a_mini_one_of_the_same_moment(store: Store, rows: Any) -> None:
+    prices = (101.0, 100.0, 102.0, 99.0, 5.0, 505.0)
+    mini = Ticker("binance", "BTCUSDT", rows.midnight, *prices, None, None, None, None, rows.midnight, "stream")
+    full = Ticker("binance", "BTCUSDT", rows.midnight, *prices, 7, 101.0, 1.0, 1.0, rows.midnight, "stream")
+    put(store, mini)
+    assert put(store, full) == 1
+    assert put(store, mini) == 0
+    assert store.read("tickers").get_column("trade_count").to_list() == [7]
+    assert store.read("tickers", columns=["last"]).height == 1
+
+
 @pytest.mark.parametrize(
     ("start", "end"),
     [

@@ -18,7 +18,7 @@ def test_what_people_ask_of_a_book() -> None:
 
 def test_a_book_that_nobody_hears_of_any_more_says_so() -> None:
     lost = msgspec.structs.replace(book([(99.5, 2.0)], [(100.5, 3.0)], verified=False), current=False)
-    assert repr(lost).endswith("id 7, not verified, connection lost>")
+    assert repr(lost).endswith("id 7, not verified, no news since the connection was lost>")
 
 
 def test_a_book_with_an_empty_side() -> None:

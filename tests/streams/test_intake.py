@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from marketlab.clock import ManualClock
 from marketlab.errors import Rejected, UnreadableFrame
 from marketlab.exchanges.contract import Subscription
@@ -29,6 +31,18 @@ def test_records_are_judged_counted_and_passed_on() -> None:
         assert not intake.news.is_set()
 
     asyncio.run(scenario())
+
+
+def test_an_exchange_that_counts_anew_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        intake = Intake(Market("binance"), Hub(), ManualClock(), lambda _: None)
+        intake.accept([trade(100_000)])
+        for start in range(1, 5_001, 500):
+            intake.accept([trade(number) for number in range(start, start + 500)])
+
+    asyncio.run(scenario())
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("2000 records in a row are older than what came before, and left out.")
 
 
 def test_nothing_comes_before_it_is_open_or_while_a_queue_is_full() -> None:

@@ -250,3 +250,14 @@ def test_nothing_is_lost_beside_a_busy_kernel(exchange: LocalExchange) -> None:
         feed.wait(idle=0.3)
         assert ids == list(range(ids[0], ids[-1] + 1))
         assert feed.status().gaps == 0
+
+
+def test_what_cannot_be_waited_for_or_subscribed_to(exchange: LocalExchange) -> None:
+    with LiveFeed("BTCUSDT", "trade", **at(exchange)) as feed:
+        with pytest.raises(UsageError, match="Say what to wait for, such as trades=100"):
+            feed.wait(symbol="BTCUSDT")
+        with pytest.raises(UsageError, match="no book of any symbol to wait for"):
+            feed.wait(update_id=5)
+        wrong: Any = ["ETHUSDT"]
+        with pytest.raises(UsageError, match="Subscribe to one symbol and its channels"):
+            feed.subscribe(wrong, "trade")
