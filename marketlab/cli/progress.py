@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marketlab.cli.terminal import note, print_json
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from marketlab.lab.summary import Summary
-    from marketlab.streams.status import FeedStatus
+    from marketlab.streams.status import BookStatus, FeedStatus
 
-__all__ = ["show_summary", "statistics_in_log", "watching"]
+__all__ = ["feed_table", "show_summary", "statistics_in_log", "watching"]
 
 
 def statistics_in_log(level: str) -> None:
@@ -42,39 +42,39 @@ def watching(title: str, *, quiet: bool = False) -> "Iterator[Callable[[FeedStat
 
     began = monotonic()
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=8) as live:
-        yield lambda status: live.update(_table(title, status, monotonic() - began))
+        yield lambda status: live.update(feed_table(title, status, monotonic() - began))
 
 
-def _table(title: str, status: "FeedStatus", seconds: float) -> "Table":
+def feed_table(title: str, status: "FeedStatus", seconds: float) -> "Table":
+    """A feed as a table that fits 80 columns: counts, lag, gaps, best prices, and how often the books were equal."""
     from rich.table import Table
 
     mark = "  SIMULATED" if "simulated" in status.origins else ""
+    lost = "" if status.connections == status.connections_wanted else "  RECONNECTING"
     rate = status.frames / seconds if seconds else 0.0
-    table = Table(title=f"{title}{mark}", title_justify="left", caption_justify="left", box=None, padding=(0, 2, 0, 0))
+    left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
+    table = Table(title=f"{title}{mark}{lost}", box=None, padding=(0, 1, 0, 0), **left)
     table.caption = (
-        f"{seconds:.0f} s   {status.frames:,} frames ({rate:,.0f}/s)   {status.records:,} records   "
-        f"{status.gaps:,} gaps ({status.healed:,} healed)   {status.reconnects:,} reconnects   Ctrl-C stops"
+        f"{seconds:.0f} s   {status.frames:,} frames ({rate:,.0f}/s)   {status.records:,} records\n"
+        f"gaps {status.gaps:,} (healed {status.healed:,})   reconnects {status.reconnects:,}   Ctrl-C stops"
     )
+    late = any(stream.lag_s is not None for stream in status.streams)
     for name in ("symbol", "channel"):
-        table.add_column(name)
-    for name in ("records", "lag s", "best bid", "best ask", "spread bps", "book equal"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("records", *(["lag s"] if late else []), "bid", "ask", "bps", "book equal"):
+        table.add_column(name, justify="right", no_wrap=True)
     books = {book.symbol: book for book in status.books}
     for stream in status.streams:
         book = books.get(stream.symbol) if stream.channel == "book" else None
-        lag = "" if stream.lag_s is None else f"{stream.lag_s:.3f}"
-        prices = (
-            ("", "", "", "")
-            if book is None
-            else (
-                _number(book.best_bid),
-                _number(book.best_ask),
-                _number(book.spread_bps),
-                f"{book.equal:,} of {book.compared:,}",
-            )
-        )
-        table.add_row(stream.symbol, stream.channel, f"{stream.records:,}", lag, *prices)
+        prices = ("", "", "", "") if book is None else _prices(book)
+        lag = [] if not late else ["" if stream.lag_s is None else f"{stream.lag_s:.3f}"]
+        table.add_row(stream.symbol, stream.channel, f"{stream.records:,}", *lag, *prices)
     return table
+
+
+def _prices(book: "BookStatus") -> tuple[str, str, str, str]:
+    equal = f"{book.equal:,}/{book.compared:,}"
+    return _number(book.best_bid), _number(book.best_ask), _number(book.spread_bps), equal
 
 
 def _number(value: float | None) -> str:
