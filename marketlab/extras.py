@@ -13,6 +13,7 @@ EXTRAS = {
     "plotly": "notebook",
     "polars": "history",
     "pyarrow": "pandas",
+    "python-socks": "proxy",
     "socksio": "proxy",
     "tqdm": "notebook",
     "zstandard": "zstd",

@@ -65,9 +65,19 @@ def unavailable(path: Path | str, error: OSError) -> StoreUnavailable:
 
 def segments(root: Path) -> list[Path]:
     """The segments of all writers below a spool's root, each writer's oldest first."""
-    with suppress(FileNotFoundError):
-        return sorted(path for path in root.glob(f"*/*{_SUFFIX}") if not path.parent.name.startswith("."))
-    return []
+    found: list[Path] = []
+    for directory in _listed(root):
+        # Hidden ones are still being made. One that is gone when we look into it had been emptied into the store.
+        if not directory.name.startswith("."):
+            found += [path for path in _listed(directory) if path.suffix == _SUFFIX]
+    return sorted(found)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def read_segment(path: Path) -> Contents:

@@ -32,6 +32,22 @@ def test_what_goes_in_comes_out(tmp_path: Path, rows: Any) -> None:
     spool.release()
 
 
+def test_segments_are_found_beside_folders_that_come_and_go(tmp_path: Path, rows: Any) -> None:
+    assert segments(tmp_path / "absent") == []
+    writers = [Spool.create(tmp_path) for _ in range(2)]
+    for spool in writers:
+        spool.append(rows.trades(range(3)))
+    (tmp_path / ".being-made").mkdir()
+    (tmp_path / ".being-made" / "000000000001.segment").touch()
+    (tmp_path / "dead_letters.jsonl").touch()
+    # As if another writer's folder had been emptied and removed since the root was listed.
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert segments(tmp_path) == sorted(spool.path(1) for spool in writers)
+    for spool in writers:
+        spool.discard(1)
+        spool.release()
+
+
 def test_a_torn_tail_at_any_byte_costs_only_the_last_frame(tmp_path: Path, rows: Any) -> None:
     spool = Spool.create(tmp_path)
     spool.append(rows.trades(range(3)))
