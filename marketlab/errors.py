@@ -13,6 +13,7 @@
         UnreadableFrame       counted and kept aside; the stream goes on
       StoreError              the store's side
         StoreUnavailable      retried
+          StoreDenied         the same, but waiting alone does not help: a setting is wrong
         WriteRejected         not retried; `rows` of the batch were refused
       TapeError               a tape is unreadable at `line` of `path`
 
@@ -31,6 +32,7 @@ __all__ = [
     "MissingDependency",
     "RateLimited",
     "Rejected",
+    "StoreDenied",
     "StoreError",
     "StoreUnavailable",
     "TapeError",
@@ -137,8 +139,19 @@ class StoreUnavailable(StoreError):
         super().__init__(message)
 
 
+class StoreDenied(StoreUnavailable):
+    """The store says no to who asks or where to: a wrong token, a missing database, a server that is none of its kind.
+
+    At the start it is the caller's mistake, told at once; in the middle of a run nothing is given up for it: the batch
+    is kept and tried again, since somebody may mend the setting on the server.
+    """
+
+
 class WriteRejected(StoreError):
-    """The store refuses rows for what they are; `rows` are their positions in the batch (empty: all of them)."""
+    """The store refuses rows for what they are; `rows` are their positions in the batch.
+
+    Without `rows` the store does not say which; whoever wrote finds out by writing parts.
+    """
 
     def __init__(self, message: str, *, rows: Sequence[int] = ()) -> None:
         self.rows = tuple(rows)

@@ -6,14 +6,18 @@ __all__ = ["EXTRAS", "missing"]
 
 EXTRAS = {
     "deltalake": "history",
+    "influxdb-client": "influxdb",
+    "influxdb3-python": "influxdb",
     "ipywidgets": "notebook",
     "jupyterlab": "notebook",
     "narwhals": "history",
     "pandas": "pandas",
     "plotly": "notebook",
     "polars": "history",
+    "psycopg": "postgres",
     "pyarrow": "pandas",
     "python-socks": "proxy",
+    "redis": "redis",
     "socksio": "proxy",
     "tqdm": "notebook",
     "zstandard": "zstd",

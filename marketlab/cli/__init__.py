@@ -21,7 +21,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from marketlab.errors import MarketlabError, UsageError
+from marketlab.errors import MarketlabError, StoreDenied, UsageError
 from marketlab.extras import missing
 
 __all__ = ["COMMANDS", "FAILED_OUTSIDE", "INTERRUPTED", "UNREAD", "USAGE", "command", "exit_code", "main", "program"]
@@ -154,7 +154,7 @@ def _verbatim(examples: str) -> str:
 
 def exit_code(error: MarketlabError) -> int:
     """2 for the caller's mistake, 3 for something outside that failed."""
-    return USAGE if isinstance(error, UsageError) else FAILED_OUTSIDE
+    return USAGE if isinstance(error, UsageError | StoreDenied) else FAILED_OUTSIDE
 
 
 def _end(error: MarketlabError) -> NoReturn:

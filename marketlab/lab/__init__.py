@@ -78,7 +78,9 @@ def live(
 
 
 def open_store(url: str | None = None) -> "Store":
-    """The store at a URL, such as `delta://marketdata` or `memory://`; else that of the settings.
+    """The store at a URL, such as `delta://marketdata` or `influxdb://host:8086/database`; else that of the settings.
+
+    What the URL does not say, such as a token, comes from the settings.
 
     Raises:
         UsageError: no store answers to such a URL.
@@ -86,11 +88,10 @@ def open_store(url: str | None = None) -> "Store":
     """
     from marketlab.stores.open import open_store as open_url
 
-    if url is None:
-        from marketlab.config import load_settings
+    from marketlab.config import load_settings
 
-        url = load_settings().store
-    return open_url(url)
+    settings = load_settings(store=url, caller="open_store()")
+    return open_url(settings.store, settings)
 
 
 def local_exchange(

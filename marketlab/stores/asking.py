@@ -10,6 +10,7 @@ from typing import Self
 
 import polars as pl
 
+from marketlab import tables
 from marketlab.errors import UsageError
 from marketlab.stores.contract import Moment
 from marketlab.stores.selection import Selection
@@ -70,6 +71,18 @@ class Asking(ABC):
     ) -> int:
         """Remove rows with start <= time < end; returns how many. What a spool still holds is not touched."""
         return self._remove(Selection.of(name, exchange, symbol, None, start, end))
+
+    def query(self, text: str) -> pl.DataFrame:
+        """What SQL over the tables says, in the dialect of polars. See `marketlab.stores.contract.Store.query`."""
+        with pl.SQLContext({name: self.scan(name) for name in tables.TABLES}) as context:
+            try:
+                return context.execute(text, eager=True)
+            except pl.exceptions.PolarsError as error:
+                raise UsageError(f"{self.url} does not understand this: {error}") from None
+
+    @abstractmethod
+    def scan(self, name: str) -> pl.LazyFrame:
+        """The whole table, lazily. See `marketlab.stores.contract.Store.scan`."""
 
     @abstractmethod
     def close(self) -> None:

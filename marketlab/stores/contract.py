@@ -4,7 +4,7 @@ Promises of every store: `write` is idempotent by key; of two rows with one key 
 `marketlab.tables.unique`); `read` is sorted by time, then id, and unique by key; an answer is whole or an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,18 +15,22 @@ import msgspec
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Batching", "Commit", "Coverage", "Moment", "Store"]
+__all__ = ["Batching", "Commit", "Coverage", "Moment", "Queue", "Sink", "Store", "Taken"]
 
 Moment: TypeAlias = str | int | date | datetime
 """A point in time: text without a zone is UTC, an integer is microseconds since 1970 UTC."""
 
 
 class Batching(msgspec.Struct, frozen=True):
-    """How a store likes its batches: whichever limit is met first closes one."""
+    """How a store likes its batches: whichever limit is met first closes one.
+
+    Under backlog, batches that wait are handed over together, up to `most` rows; 0: one at a time.
+    """
 
     rows: int
     seconds: float
     bytes: int
+    most: int = 0
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -47,30 +51,52 @@ class Coverage(msgspec.Struct, frozen=True):
     last: int
 
 
-class Store(Protocol):
-    """History behind one contract; one conformance suite runs over all of them."""
+class Sink(Protocol):
+    """Somewhere to write to: a store, or the queue before one."""
 
     scheme: ClassVar[str]
     url: str
-    """Where the store is, without secrets."""
+    """Where it is, without secrets."""
     batching: Batching
     spool: Path | None
-    """Where a writer keeps what this store does not have yet, and where `read` looks for it; None: nowhere."""
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is a store at the URL yet; opening one makes nothing, so a misspelt URL answers with no rows."""
-        ...
+    """Where a writer keeps what is not written yet, if it has a place of its own; None: as the settings say."""
 
     def write(self, name: str, table: "pl.DataFrame", commit: Commit | None = None) -> int:
         """Store a table; returns how many rows are new or better than what was there.
 
-        With a `commit` the same batch may be handed over again after a crash.
+        A sink that overwrites without looking (see `Store.overwrites`) counts what it has written. With a `commit` the
+        same batch may be handed over again after a crash.
 
         Raises:
-            WriteRejected: rows do not fit; nothing of the table was stored.
-            StoreUnavailable: try again later; nothing or all of the table was stored.
+            WriteRejected: rows do not fit. Where the error names them, nothing of the table was stored; where it does
+                not, some of it may be, and writing it again in parts doubles nothing.
+            StoreDenied: a wrong token, a missing database and the like.
+            StoreUnavailable: try again later, after `retry_after` seconds if the error says so; writing the same again
+                doubles nothing.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held; twice is once."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Store(Sink, Protocol):
+    """History behind one contract; one conformance suite runs over all of them."""
+
+    overwrites: ClassVar[bool]
+    """Whether the last of several rows with one key and time stays instead of the first (klines, gaps and tickers: the
+    better one stays everywhere), because the store does not look before it writes."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store at the URL yet; opening one makes nothing, so a misspelt URL answers with no rows."""
         ...
 
     def read(
@@ -129,12 +155,53 @@ class Store(Protocol):
         """Remove rows with start <= time < end; returns how many."""
         ...
 
-    def close(self) -> None:
-        """Let go of what the store holds; twice is once."""
+    def query(self, text: str) -> "pl.DataFrame":
+        """What the store answers to a question in its own language: SQL, InfluxQL or Flux.
+
+        Raises:
+            UsageError: the store does not understand it; the error says why, in the store's words.
+            StoreUnavailable: the store does not answer, or its answer broke off.
+        """
         ...
 
-    def __enter__(self) -> Self: ...
+    def sandbox(self) -> "Store":
+        """An empty store at the same place, reached in the same way, whose tables lie apart; closing it removes them."""
+        ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+
+class Taken(msgspec.Struct, frozen=True):
+    """A batch that a queue has handed out and not yet forgotten; `tries` counts how often it was handed out."""
+
+    id: str
+    name: str
+    table: "pl.DataFrame"
+    tries: int
+
+
+class Queue(Sink, Protocol):
+    """A bounded queue of batches between those who collect and those who store; several may take from it.
+
+    A full queue raises StoreUnavailable on `write` and never drops a batch: what it does not take waits in the spool.
+    """
+
+    def take(self, consumer: str, *, rows: int, wait: float, idle: float) -> "list[Taken]":
+        """Batches of about `rows` rows in all for one of those who store, oldest first; [] after `wait` seconds without.
+
+        Batches that another one has taken and not acknowledged for `idle` seconds are taken over.
+
+        Raises:
+            StoreUnavailable: the queue does not answer.
+        """
+        ...
+
+    def acknowledge(self, taken: "Iterable[Taken]") -> None:
+        """These are stored: forget them.
+
+        Raises:
+            StoreUnavailable: the queue does not answer; they will be handed out again.
+        """
+        ...
+
+    def waiting(self) -> int:
+        """How many batches are not acknowledged yet."""
+        ...

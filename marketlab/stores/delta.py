@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from threading import Lock
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 
 import polars as pl
 
@@ -29,6 +31,9 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependency("deltalake", "history", "A delta:// store") from error
 
+if TYPE_CHECKING:
+    from marketlab.config import Settings
+
 __all__ = ["SCHEMES", "DeltaStore", "from_url"]
 
 SCHEMES = ("delta",)
@@ -37,7 +42,7 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f\[\]^|\\]|%[0-9A-Fa-f]{2}")
 _STRETCH = 200_000  # rows that `batches` reads at a time, at least
 
 
-def from_url(url: str) -> "DeltaStore":
+def from_url(url: str, settings: "Settings | None" = None) -> "DeltaStore":
     """`delta://name` is relative to the working directory, `delta:///path` absolute.
 
     Raises:
@@ -86,9 +91,11 @@ class DeltaStore(Asking):
     """
 
     scheme: ClassVar[str] = "delta"
+    overwrites: ClassVar[bool] = False
     batching: Batching = Batching(rows=50_000, seconds=10.0, bytes=64_000_000)
 
-    def __init__(self, folder: Path, *, small_files: int = 40) -> None:
+    def __init__(self, folder: Path, *, small_files: int = 40, temporary: bool = False) -> None:
+        self._temporary = temporary
         self.folder = folder.absolute()
         _require_fit(self.folder)
         self.url = f"delta://{self.folder}"
@@ -122,9 +129,15 @@ class DeltaStore(Asking):
         with _reading(self.url):
             return cover(name, self._rows(Selection.of(name, symbol=symbol)))
 
+    def sandbox(self) -> "DeltaStore":
+        """A store in a folder of its own beside the tables. See `marketlab.stores.contract.Store.sandbox`."""
+        return DeltaStore(self.folder / f"_sandbox-{uuid4().hex}", temporary=True)
+
     def close(self) -> None:
         """Let go of the tables; twice is once."""
         self._closed = True
+        if self._temporary:
+            rmtree(self.folder, ignore_errors=True)
 
     def _find(self, wanted: Selection) -> pl.DataFrame:
         found = self._read(wanted)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
@@ -15,12 +15,15 @@ from marketlab.stores.contract import Batching, Commit, Coverage
 from marketlab.stores.selection import Selection, cover, pieces
 from marketlab.stores.upsert import changes
 
+if TYPE_CHECKING:
+    from marketlab.config import Settings
+
 __all__ = ["SCHEMES", "MemoryStore", "from_url"]
 
 SCHEMES = ("memory",)
 
 
-def from_url(url: str) -> "MemoryStore":
+def from_url(url: str, settings: "Settings | None" = None) -> "MemoryStore":
     """A new, empty store; two openings share nothing."""
     return MemoryStore(url)
 
@@ -29,6 +32,7 @@ class MemoryStore(Asking):
     """Tables in memory. Safe to use from several threads."""
 
     scheme: ClassVar[str] = "memory"
+    overwrites: ClassVar[bool] = False
     batching: Batching = Batching(rows=10_000, seconds=1.0, bytes=16_000_000)
 
     def __init__(self, url: str = "memory://") -> None:
@@ -66,6 +70,10 @@ class MemoryStore(Asking):
         with self._lock:
             held = self._held(name)
         return cover(name, wanted.of_table(held).lazy())
+
+    def sandbox(self) -> "MemoryStore":
+        """Another store in memory. See `marketlab.stores.contract.Store.sandbox`."""
+        return MemoryStore()
 
     def close(self) -> None:
         """Forget everything; twice is once."""

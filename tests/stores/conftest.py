@@ -7,7 +7,9 @@ import pytest
 
 from marketlab.records import BookSnapshot, Gap, Kline, Quote, Trade
 from marketlab.stores.contract import Store
-from marketlab.stores.open import open_store, schemes
+
+from . import places
+from .places import PLACES
 
 MIDNIGHT = 1_723_161_600_000_000
 MINUTE = 60_000_000
@@ -53,14 +55,11 @@ def rows() -> Rows:
     return Rows()
 
 
-@pytest.fixture(params=schemes())
-def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """Opens the same place each time, once for every store that exists."""
-
-    def opened() -> Store:
-        return open_store(f"{request.param}://{tmp_path}/store")
-
-    return opened
+@pytest.fixture(params=PLACES)
+def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Opens the same empty place each time, once for every store that exists."""
+    with places.PLACES[request.param](request, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol, UsageError, WriteRejected
 from marketlab.records import Ticker
 from marketlab.stores.contract import Commit, Coverage, Store
+from marketlab.stores.open import schemes
+
+from .places import PLACES
 
 Row = Any
 
@@ -410,3 +413,18 @@ def test_a_store_says_who_it_is(store: Store, open_again: Callable[[], Store]) -
 def test_a_store_that_holds_something_exists(store: Store, rows: Any) -> None:
     put(store, rows.trade(1))
     assert store.exists
+
+
+def test_a_sandbox_lies_apart_and_leaves_nothing(store: Store, rows: Any) -> None:
+    put(store, rows.trade(1))
+    with store.sandbox() as sandbox:
+        assert sandbox.read("trades").is_empty()
+        assert put(sandbox, *rows.trades(range(5)), rows.kline(1)) == 6
+        assert sandbox.read("trades").height == 5
+        assert store.read("trades").height == 1
+    with store.sandbox() as another:
+        assert another.read("trades").is_empty()
+
+
+def test_every_store_has_a_place_here() -> None:
+    assert {name.rstrip("0123456789") for name in PLACES} >= set(schemes())
