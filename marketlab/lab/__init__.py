@@ -86,9 +86,8 @@ def open_store(url: str | None = None) -> "Store":
         UsageError: no store answers to such a URL.
         MissingDependency: the store needs a package that is not installed.
     """
-    from marketlab.stores.open import open_store as open_url
-
     from marketlab.config import load_settings
+    from marketlab.stores.open import open_store as open_url
 
     settings = load_settings(store=url, caller="open_store()")
     return open_url(settings.store, settings)
