@@ -9,7 +9,7 @@ DEVELOPMENT := $(VENV)/.development-installed
 CORE := market exchanges analysis
 SOURCES := marketlab tests benchmarks notebooks .ci
 
-.PHONY: help demo test core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs wheel-check constraints changelog clean
+.PHONY: help demo test servers core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs wheel-check constraints changelog clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -19,6 +19,9 @@ demo: $(RUNTIME) ## live prices from a local exchange, stored, read back, analys
 
 test: $(DEVELOPMENT) core-coverage ## the whole suite, notebooks included, after the coverage gate of the core
 	$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks $(PYTEST_ARGS)
+
+servers: $(DEVELOPMENT) ## the suites of the stores alone, against the servers that are installed or that MARKETLAB_TEST_..._URL names
+	$(BIN)/python -m pytest --nbval --nbval-current-env tests/stores notebooks $(PYTEST_ARGS)
 
 core-coverage: $(DEVELOPMENT) ## market, exchanges and analysis: every branch, by their own tests alone
 	@for part in $(CORE); do \
