@@ -205,3 +205,8 @@ class Queue(Sink, Protocol):
     def waiting(self) -> int:
         """How many batches are not acknowledged yet."""
         ...
+
+    def sandbox(self) -> "Queue":
+        """An empty queue at the same place, reached in the same way, that nobody else takes from or looks at; closing it
+        removes it."""
+        ...
