@@ -63,7 +63,7 @@ def analyze(
     from marketlab.config import load_settings
 
     settings = load_settings(store=store, interval=interval)
-    with opened(settings.store, interval=settings.interval, start=start, end=end) as source:
+    with opened(settings, interval=settings.interval, start=start, end=end) as source:
         bars = _bars(source, settings, symbols, exchange, start, end)
     if not bars.height:
         note(f"The store holds no closed {settings.interval} klines of that; marketlab status says what it holds.")

@@ -60,7 +60,7 @@ def export(
     format = _format(file)
     none = selected(table, columns)
     settings = load_settings(store=store)
-    with opened(settings.store, interval=interval, start=start, end=end) as source:
+    with opened(settings, interval=interval, start=start, end=end) as source:
         batches = source.batches(
             table,
             exchange=exchange,

@@ -74,7 +74,7 @@ def query(
     none = selected(table, columns)
     rows = limit if limit is not None else 0 if json or csv else _SHOWN
     settings = load_settings(store=store)
-    with opened(settings.store, interval=interval, start=start, end=end) as source:
+    with opened(settings, interval=interval, start=start, end=end) as source:
         found = source.batches(
             table,
             exchange=exchange,
