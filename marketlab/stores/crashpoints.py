@@ -15,6 +15,7 @@ NAMES = (
     "before-commit",
     "after-commit",
     "between-tables",
+    "between-segments",
     "during-compaction",
     "after-compaction",
 )

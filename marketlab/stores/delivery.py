@@ -1,20 +1,27 @@
-"""Hands one segment to a store, table by table, as often as it takes.
+"""Hands a load of segments to a store, table by table, as often as it takes.
 
-1. Every table of a segment carries the same `Commit`, so a store that has it already says so and nothing is doubled.
-2. Rows that the store refuses go to the dead letters; the rest of their table is stored.
-3. What is done is not done again when a later table has to wait.
+1. Every table of a load carries the same `Commit`, so a store that has it already says so and nothing is doubled.
+2. Rows that the store refuses by their position go to the dead letters; the rest of their table is stored.
+3. Where it does not say which, the table is cut into halves, and each that is refused again, until the bad rows stand
+   alone. Parts carry no commit, which would speak for the whole; what makes them safe to write again is their keys.
+   The work is bounded: after `_PARTS` parts, or after `_FEW` where the store took nothing of that table the last time
+   (its type there is another one, say), what is refused then goes to the dead letters as it is.
+4. Parts are written in their order, and what is done is not done again when a later one has to wait.
 """
 
+import logging
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from marketlab import tables
 from marketlab.errors import WriteRejected
 from marketlab.records import Record
 from marketlab.stores import crashpoints
-from marketlab.stores.contract import Commit, Store
+from marketlab.stores.contract import Commit, Sink
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.spool import Contents
 
@@ -24,22 +31,42 @@ __all__ = ["Delivery"]
 _UNFIT = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
 
 _KINDS = frozenset(table.record for table in tables.TABLES.values())
+_PARTS = 4_096
+_FEW = 64
+
+_log = logging.getLogger(__name__)
+
+
+class _Part(msgspec.Struct):
+    """Records of one table that are written at once; a whole table still has its commit."""
+
+    name: str
+    records: list[Any]
+    commit: Commit | None
+    table: pl.DataFrame | None = None
 
 
 class Delivery:
-    """One segment on its way. `rows` and `changed` count by table what the store has acknowledged."""
+    """One load on its way. `rows` and `changed` count by table what the store has acknowledged.
 
-    def __init__(self, store: Store, contents: Contents, commit: Commit, dead_letters: DeadLetters) -> None:
+    `hopeless` names the tables of which the store took nothing the last time; whoever makes deliveries keeps it.
+    """
+
+    def __init__(
+        self, store: Sink, contents: Contents, commit: Commit, dead_letters: DeadLetters, hopeless: set[str]
+    ) -> None:
         self.rows: dict[str, int] = {}
         self.changed: dict[str, int] = {}
         self._store = store
-        self._commit = commit
         self._dead_letters = dead_letters
+        self._hopeless = hopeless
         groups = _grouped(contents.records)
-        self._groups = {tables.table_of(kind): groups.pop(kind) for kind in list(groups) if kind in _KINDS}
+        names = {tables.table_of(kind): groups.pop(kind) for kind in list(groups) if kind in _KINDS}
+        self._parts = deque(_Part(name, records, commit) for name, records in names.items())
+        self._refused: dict[str, int] = {}
+        self._cuts = {name: _FEW if name in hopeless else _PARTS for name in names}
         # What is left was never a record.
         self._unreadable = [*contents.unreadable, *(one for group in groups.values() for one in group)]
-        self._tables: dict[str, pl.DataFrame] = {}
 
     def run(self) -> None:
         """Hand over what is left; may be called again after a failure.
@@ -49,38 +76,48 @@ class Delivery:
         """
         self._dead_letters.keep(None, "This is not a record.", self._unreadable)
         self._unreadable = []
-        while self._groups:
-            name = next(iter(self._groups))
-            self._hand_over(name)
-            del self._groups[name]
-            self._tables.pop(name, None)
-            if self._groups:
-                crashpoints.reach("between-tables")
+        while self._parts:
+            part = self._parts[0]
+            rest = self._hand_over(part)
+            self._parts.popleft()
+            self._parts.extendleft(reversed(rest))
+            if not self._parts or self._parts[0].name != part.name:
+                self._finish(part.name)
 
-    def _hand_over(self, name: str) -> None:
-        while True:
-            table = self._table(name)
-            if table.is_empty():
-                return
-            try:
-                crashpoints.reach("before-commit")
-                changed = self._store.write(name, table, self._commit)
-            except WriteRejected as error:
-                self._set_aside(name, error)
-                continue
-            crashpoints.reach("after-commit")
-            self.rows[name] = table.height
-            self.changed[name] = changed
-            return
+    def _hand_over(self, part: _Part) -> list[_Part]:
+        """Write a part; returns what is still to be written instead of it."""
+        table = self._table(part)
+        if table.is_empty():
+            return []
+        try:
+            crashpoints.reach("before-commit")
+            changed = self._store.write(part.name, table, part.commit)
+        except WriteRejected as error:
+            return self._sorted_out(part, error)
+        crashpoints.reach("after-commit")
+        self.rows[part.name] = self.rows.get(part.name, 0) + table.height
+        self.changed[part.name] = self.changed.get(part.name, 0) + changed
+        return []
 
-    def _table(self, name: str) -> pl.DataFrame:
-        if name not in self._tables:
+    def _finish(self, name: str) -> None:
+        if self._refused.get(name):
+            words = "%s refused %d rows of %s, which are in %s now with its words."
+            _log.warning(words, self._store.url, self._refused[name], name, self._dead_letters.path)
+        if self.rows.get(name):
+            self._hopeless.discard(name)
+        elif self._refused.get(name):
+            self._hopeless.add(name)
+        if self._parts:
+            crashpoints.reach("between-tables")
+
+    def _table(self, part: _Part) -> pl.DataFrame:
+        if part.table is None:
             try:
-                self._tables[name] = tables.to_table(name, self._groups[name])
+                part.table = tables.to_table(part.name, part.records)
             except _UNFIT:
-                self._groups[name] = list(self._fitting(name, self._groups[name]))
-                self._tables[name] = tables.to_table(name, self._groups[name])
-        return self._tables[name]
+                part.records = list(self._fitting(part.name, part.records))
+                part.table = tables.to_table(part.name, part.records)
+        return part.table
 
     def _fitting(self, name: str, records: list[Any]) -> Iterator[Any]:
         try:
@@ -96,12 +133,23 @@ class Delivery:
         else:
             yield from records
 
-    def _set_aside(self, name: str, error: WriteRejected) -> None:
-        records = self._groups[name]
-        refused = set(error.rows) or set(range(len(records)))
-        self._dead_letters.keep(name, str(error), (records[row] for row in sorted(refused)))
-        self._groups[name] = [record for row, record in enumerate(records) if row not in refused]
-        self._tables[name] = tables.to_table(name, self._groups[name])
+    def _sorted_out(self, part: _Part, error: WriteRejected) -> list[_Part]:
+        records = part.records
+        if error.rows:
+            refused = set(error.rows)
+            self._set_aside(part.name, error, [records[row] for row in sorted(refused)])
+            rest = [record for row, record in enumerate(records) if row not in refused]
+            return [_Part(part.name, rest, part.commit)]
+        if len(records) == 1 or self._cuts[part.name] <= 0:
+            self._set_aside(part.name, error, records)
+            return []
+        self._cuts[part.name] -= 2
+        half = len(records) // 2
+        return [_Part(part.name, records[:half], None), _Part(part.name, records[half:], None)]
+
+    def _set_aside(self, name: str, error: WriteRejected, refused: list[Any]) -> None:
+        self._dead_letters.keep(name, str(error), refused)
+        self._refused[name] = self._refused.get(name, 0) + len(refused)
 
 
 def _grouped(records: list[Record]) -> dict[type[Any], list[Any]]:

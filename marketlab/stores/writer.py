@@ -4,11 +4,14 @@
 2. A thread writes them to the spool every 100 ms and waits for the disk: a kill loses at most what came after that.
 3. A segment is closed when the store's batch is due (rows, age or bytes); a second thread hands closed segments to
    the store, oldest first, and removes each only after the store has acknowledged all of it.
-4. What can be tried again is tried again, with growing pauses; what the store refuses goes to the dead letters.
+   Under backlog, segments are handed over together, up to what the store likes at most.
+4. What can be tried again is tried again, at the pace that the kind of failure asks for (`retrying`); what the store
+   refuses goes to the dead letters (`delivery`).
 5. When the spool's disk fails, records wait in memory up to `backlog`, then `accept` raises and takes nothing.
+6. Batches reach the store in the order in which their records were accepted, so every series does.
 """
 
-import random
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,27 +24,31 @@ from typing import Literal, Self
 import msgspec
 
 from marketlab.clock import Clock, SystemClock
-from marketlab.errors import StoreUnavailable
-from marketlab.records import Record
-from marketlab.stores.contract import Batching, Commit, Store
+from marketlab.errors import StoreDenied, StoreUnavailable
+from marketlab.records import Kline, Record
+from marketlab.stores.contract import Batching, Sink
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.delivery import Delivery
+from marketlab.stores.retrying import Patience, backoff
 from marketlab.stores.spool import Spool
-from marketlab.stores.waiting import Intake, Segment, Waiting
+from marketlab.stores.waiting import Intake, Load, Waiting
 
 __all__ = ["Report", "Writer", "backoff"]
 
 _PIECE = 10_000  # records that are written to the spool at once
 _LEAST = 100  # a piece that is not tried in halves when the disk refuses it
 _TRIES = 3  # failures after which flush and close say so instead of waiting on
+_TICK_S = 0.1  # how often a pause looks at the clock
+
+_log = logging.getLogger(__name__)
 
 
 class Report(msgspec.Struct, frozen=True):
     """What a writer has done so far.
 
     `rows` are acknowledged by the store, `changed` of them were new or better than what it had; `pending` records are
-    not there yet (of adopted segments only `segments` is known), `unspooled` of them are in memory alone; `failure`
-    says why, "" while all is well.
+    not there yet (of adopted segments only `segments` is known), `unspooled` of them are in memory alone; `dropped`
+    ones were given up at the spool's limit. `failure` says why, "" while all is well; `tries` failed in a row.
     """
 
     accepted: int
@@ -56,14 +63,7 @@ class Report(msgspec.Struct, frozen=True):
     rows: dict[str, int]
     changed: dict[str, int]
     failure: str
-
-
-def backoff(first: float = 0.5, ceiling: float = 30.0, chance: Callable[[], float] = random.random) -> Iterator[float]:
-    """Pauses in seconds that double up to a ceiling, each shortened by chance to no less than its half."""
-    pause = first
-    while True:
-        yield pause * (0.5 + chance() / 2)
-        pause = min(ceiling, pause * 2)
+    tries: int = 0
 
 
 class Writer:
@@ -73,13 +73,15 @@ class Writer:
         store: where the records go. The writer does not close it.
         spool: the folder for the spool; by default the store's own, else a temporary one that does not outlive the
             process.
-        clock: tells the age of a batch.
+        clock: tells the age of a batch and the length of a pause.
         batching: when a batch is due, instead of the store's own preference.
         delays: pauses between tries, anew for each failure.
+        denied: seconds between tries where the store says no to who asks.
         sync_seconds: how much received time a kill may lose.
         backlog: records that may wait in memory while the spool's disk fails.
         spool_bytes: disk limit of the segments that wait; None for none.
         when_full: at that limit "stop" takes nothing more (see `accept`), "drop" removes the oldest segment.
+        running: gives the klines that are not closed yet, to be stored as they stand with each batch.
 
     Raises:
         StoreUnavailable: the spool's folder cannot be made.
@@ -87,21 +89,25 @@ class Writer:
 
     def __init__(
         self,
-        store: Store,
+        store: Sink,
         *,
         spool: Path | None = None,
         clock: Clock | None = None,
         batching: Batching | None = None,
         delays: Callable[[], Iterator[float]] = backoff,
+        denied: float = 30.0,
         sync_seconds: float = 0.1,
         backlog: int = 200_000,
         spool_bytes: int | None = None,
         when_full: Literal["stop", "drop"] = "stop",
+        running: Callable[[], Iterable[Kline]] = tuple,
     ) -> None:
+        batching = batching or store.batching
         self._store = store
         self._clock = clock or SystemClock()
-        self._many = (batching or store.batching).rows
-        self._delays = delays
+        self._many, self._most = batching.rows, batching.most
+        self._patience = Patience(delays, denied)
+        self._hopeless: set[str] = set()
         self._sync_seconds = sync_seconds
         self._backlog = backlog
         self._limit = spool_bytes
@@ -110,16 +116,16 @@ class Writer:
         self.spool = spool or store.spool or Path(self._temporary.name if self._temporary else "")
         spool_of_mine = Spool.create(self.spool)
         self._dead_letters = DeadLetters(self.spool, self._clock)
-        self._intake = Intake(spool_of_mine, batching or store.batching, self._clock, self._dead_letters)
+        self._intake = Intake(spool_of_mine, batching, self._clock, self._dead_letters, running)
         self._state = Condition()
         self._pending: list[Record] = []
         self._waiting = Waiting(spool_of_mine)
         self._waiting.adopt(Spool.adopt(self.spool))
-        self._accepted = self._in_hand = self._unpackable = self._flushes = self._failures = 0
-        self._seconds = 0.0
+        self._accepted = self._in_hand = self._unpackable = self._flushes = self._failures = self._tries = 0
+        self._seconds = self._next_try = 0.0
         self._rows: dict[str, int] = {}
         self._changed: dict[str, int] = {}
-        self._hurry = self._stopping = self._abandoned = self._closed = False
+        self._hurry = self._at_once = self._stopping = self._abandoned = self._closed = self._over_limit = False
         self._broken: BaseException | None = None
         self._disk_failure: StoreUnavailable | None = None
         self._store_failure: StoreUnavailable | None = None
@@ -153,7 +159,8 @@ class Writer:
         taken = records if isinstance(records, list) else list(records)
         with self._state:
             if len(self._pending) >= self._backlog:
-                self._hurry_up()
+                self._hurry = True
+                self._state.notify_all()
                 patience = 2 * self._sync_seconds if self.failed else 1.0
                 self._state.wait_for(lambda: len(self._pending) < self._backlog, patience)
             if self._stopping or self._broken or len(self._pending) >= self._backlog:
@@ -168,14 +175,14 @@ class Writer:
         """Everything accepted so far is in the store (or in the dead letters) when this returns.
 
         Raises:
-            StoreUnavailable: it is not, after three failed tries or `timeout` seconds; the error says how much is
-                missing and why. Nothing is lost: the writer goes on trying.
+            StoreUnavailable: it is not, after three failed tries or `timeout` seconds, or at once where the store denies
+                it or wants to be left alone for longer; the error says how much is missing and why. Nothing is lost:
+                the writer goes on trying.
         """
         with self._state:
-            mark, failures = self._accepted, self._failures
-            self._hurry_up()
+            mark, give_up = self._accepted, self._giving_up(timeout)
             self._state.wait_for(
-                lambda: self._settled >= mark or self._broken or self._failures - failures >= _TRIES or self._closed,
+                lambda: self._settled >= mark or self._broken or give_up() or self._closed,
                 timeout,
             )
             if self._settled < mark:
@@ -186,17 +193,16 @@ class Writer:
     def close(self, timeout: float = 60.0) -> Report:
         """Flush, stop both threads and let go of the spool; twice is once.
 
-        Waits for three failed tries or `timeout` seconds at most. What is not in the store then stays in the spool for
-        the next writer, but for what the spool's disk refused; the report says how much, and why.
+        Tries at once and waits as long as `flush` does. What is not in the store then stays in the spool for the next
+        writer, but for what the spool's disk refused; the report says how much, and why.
         """
         deadline = monotonic() + timeout
         with self._state:
             if self._closed:
                 return self._report()
-            failures = self._failures
             self._stopping = True
-            self._hurry_up()
-            self._state.wait_for(lambda: self._is_done() or self._failures - failures >= _TRIES, timeout)
+            give_up = self._giving_up(timeout)
+            self._state.wait_for(lambda: self._is_done() or give_up(), timeout)
             self._abandoned = True
             self._state.notify_all()
         for thread in self._threads:
@@ -233,15 +239,19 @@ class Writer:
             dict(self._rows),
             dict(self._changed),
             str(self.failed or ""),
+            self._tries,
         )
 
     @property
     def _settled(self) -> int:
         return self._waiting.settled + self._unpackable
 
-    def _hurry_up(self) -> None:
-        self._hurry = True
+    def _giving_up(self, timeout: float) -> Callable[[], bool]:
+        """Let everything be tried now; the answer says when it is not worth waiting any more."""
+        failures, until = self._failures, self._clock.monotonic() + timeout
+        self._hurry = self._at_once = True
         self._state.notify_all()
+        return lambda: self._failures - failures >= _TRIES or self._next_try > until
 
     def _is_done(self) -> bool:
         return self._broken is not None or (self._settled >= self._accepted and not self._waiting)
@@ -277,8 +287,11 @@ class Writer:
                     self._state.wait_for(lambda: self._abandoned, self._sync_seconds)
                     self._hurry = hurry
                 continue
+            is_due = hurry or self._intake.is_due
+            if is_due:
+                self._intake.complete()
             with self._state:
-                if hurry or self._intake.is_due:
+                if is_due:
                     segment = self._intake.close()
                     if segment is not None:
                         self._waiting.add(segment)
@@ -311,15 +324,19 @@ class Writer:
         return []
 
     def _make_room(self) -> None:
+        words = f"The spool {self.spool} has reached its limit of {self._limit or 0:,} bytes"
         with self._state:
             if self._limit is None or self._waiting.bytes + self._intake.size < self._limit:
+                self._over_limit = False
                 return
-            if self._when_full == "drop" and self._waiting.drop():
+            first, self._over_limit = not self._over_limit, True
+            if self._when_full == "drop" and self._waiting.drop() is not None:
+                if first:
+                    _log.warning("%s: the oldest records are given up.", words)
                 return
-        raise StoreUnavailable(
-            f"The spool {self.spool} has reached its limit of {self._limit:,} bytes: "
-            "bring the store back or raise the limit."
-        )
+        if first:
+            _log.warning("%s: nothing more is taken.", words)
+        raise StoreUnavailable(f"{words}: bring the store back or raise the limit.")
 
     # The store's thread
 
@@ -329,44 +346,67 @@ class Writer:
                 self._state.wait_for(lambda: self._waiting or self._abandoned)
                 if self._abandoned:
                     return
-                segment = self._waiting.first
-            if not self._deliver(segment):
+            if not self._deliver():
                 return
 
-    def _deliver(self, segment: Segment) -> bool:
-        delivery = None
+    def _deliver(self) -> bool:
+        load, delivery = Load(self._most), None
         began = monotonic()
-        for pause in self._delays():
+        self._patience.renew()
+        while True:
             try:
-                delivery = delivery or self._delivery(segment)
+                if delivery is None:
+                    self._fill(load)
+                    delivery = Delivery(self._store, load.contents, load.commit, self._dead_letters, self._hopeless)
                 delivery.run()
             except StoreUnavailable as error:
-                if not self._pause(error, pause):
+                if not self._pause(error):
                     return False
             else:
                 break
         with self._state:
-            self._store_failure = None
-            self._waiting.done()
+            if self._store_failure is not None:
+                _log.info("%s takes records again.", self._store.url)
+            self._store_failure, self._tries = None, 0
+            self._waiting.done(load)
             self._flushes += 1
             self._seconds += monotonic() - began
-            if delivery is not None:
-                _add(self._rows, delivery.rows)
-                _add(self._changed, delivery.changed)
+            _add(self._rows, delivery.rows)
+            _add(self._changed, delivery.changed)
             self._state.notify_all()
         return True
 
-    def _delivery(self, segment: Segment) -> Delivery:
-        commit = Commit(segment.spool.writer, segment.number)
-        contents = segment.contents or segment.spool.read(segment.number)
-        return Delivery(self._store, contents, commit, self._dead_letters)
+    def _fill(self, load: Load) -> None:
+        while True:
+            with self._state:
+                segment = self._waiting.next_for(load)
+            try:
+                if segment is None or not load.add(segment):
+                    return
+            except StoreUnavailable:
+                if load.segments:
+                    # What is there goes now; this one is told of when its turn comes.
+                    return
+                raise
 
-    def _pause(self, error: StoreUnavailable, pause: float) -> bool:
+    def _pause(self, error: StoreUnavailable) -> bool:
+        """Wait as long as this kind of failure asks for; says whether to try again."""
         with self._state:
+            if type(self._store_failure) is not type(error):
+                level = logging.WARNING if isinstance(error, StoreDenied) else logging.INFO
+                _log.log(level, "%s It will be tried again; what comes waits in the spool.", error)
             self._store_failure = error
-            self._failures += 1
+            self._tries += 1
+            self._failures += _TRIES if isinstance(error, StoreDenied) else 1
+            end = self._clock.monotonic() + self._patience.pause(error)
+            self._next_try = end if error.retry_after else 0.0
             self._state.notify_all()
-            self._state.wait_for(lambda: self._abandoned, max(pause, error.retry_after or 0.0))
+            while not self._abandoned and (left := end - self._clock.monotonic()) > 0:
+                if self._at_once and not error.retry_after:
+                    self._patience.renew()
+                    break
+                self._state.wait(min(left, _TICK_S))
+            self._at_once, self._next_try = False, 0.0
             return not self._abandoned
 
 
