@@ -170,11 +170,17 @@ class Store(Sink, Protocol):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A batch that a queue has handed out and not yet forgotten; `tries` counts how often it was handed out."""
+    """A batch that a queue has handed out and not yet forgotten; `tries` counts how often it was handed out.
+
+    `table` is None where what is in the queue is no table of ours; `content` is what is there.
+    """
 
     id: str
+    consumer: str
     name: str
-    table: "pl.DataFrame"
+    table: "pl.DataFrame | None"
+    content: bytes
+    rows: int
     tries: int
 
 
@@ -182,15 +188,35 @@ class Queue(Sink, Protocol):
     """A bounded queue of batches between those who collect and those who store; several may take from it.
 
     A full queue raises StoreUnavailable on `write` and never drops a batch: what it does not take waits in the spool.
+    A batch may be handed out twice, as when whoever had it seemed to be gone: storing it twice must double nothing.
     """
 
     def take(self, consumer: str, *, rows: int, wait: float, idle: float) -> "list[Taken]":
         """Batches of about `rows` rows in all for one of those who store, oldest first; [] after `wait` seconds without.
 
-        Batches that another one has taken and not acknowledged for `idle` seconds are taken over.
+        Batches that another one has taken and not acknowledged for `idle` seconds are taken over first. One that was
+        handed out many times comes when there is nothing else, and alone.
 
         Raises:
             StoreUnavailable: the queue does not answer.
+        """
+        ...
+
+    def hold(self, taken: "Iterable[Taken]") -> None:
+        """These are still worked on: nobody takes them over before they have been idle anew.
+
+        What another one has taken over already stays theirs.
+
+        Raises:
+            StoreUnavailable: the queue does not answer.
+        """
+        ...
+
+    def give_back(self, taken: "Iterable[Taken]") -> None:
+        """These will not be stored by whoever took them: the next to ask may have them, without waiting.
+
+        Raises:
+            StoreUnavailable: the queue does not answer; they will be handed out when they have been idle.
         """
         ...
 
@@ -203,7 +229,11 @@ class Queue(Sink, Protocol):
         ...
 
     def waiting(self) -> int:
-        """How many batches are not acknowledged yet."""
+        """How many batches are not acknowledged yet.
+
+        Raises:
+            StoreUnavailable: the queue does not answer.
+        """
         ...
 
     def sandbox(self) -> "Queue":
