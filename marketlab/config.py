@@ -6,6 +6,7 @@ the folder where the program was started), then the default. In the environment 
 understood too. In `marketlab.toml` it is called by its name alone. Secrets are never printed.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,7 +63,14 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 def _named(default: Any, name: str, *usual: str, **limits: Any) -> Any:
     """A field with its name in the environment, then the names that are usual in the field."""
-    return Field(default, validation_alias=AliasChoices(f"MARKETLAB_{name}", *usual), **limits)
+    way = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(**way, validation_alias=AliasChoices(f"MARKETLAB_{name}", *usual), **limits)
+
+
+def _state_folder() -> Path:
+    # As the XDG base directories say: state that outlives a restart and is not worth a backup.
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if Path(state).is_absolute() else Path("~/.local/state").expanduser()) / "marketlab" / "spool"
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -95,8 +103,8 @@ class Settings(BaseSettings):
     flush_rows: int | None = _named(None, "FLUSH_ROWS", "FLUSH_BATCH_SIZE", ge=1)
     flush_ms: int | None = _named(None, "FLUSH_MS", "FLUSH_INTERVAL_MS", ge=1)
     """Rows and age at which a batch is written; without them, as the store prefers."""
-    spool: Path | None = _named(None, "SPOOL")
-    """Where records wait for the store; without it, beside a local store."""
+    spool: Annotated[Path, AfterValidator(Path.expanduser)] = _named(_state_folder, "SPOOL")
+    """Where records wait for stores on servers; those of a local store wait in its own folder."""
     spool_limit_mb: int | None = _named(None, "SPOOL_LIMIT_MB", ge=1)
     resume_seconds: float = _named(3600.0, "RESUME_SECONDS", ge=0)
     """How far back what was missed while no collector ran is fetched; 0: not at all."""

@@ -34,6 +34,12 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a program keeps for the next one is kept in a folder of the tests, in the processes that they start too."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def absent() -> Callable[[str, str], NoReturn]:
     """Skip because a part is absent; where MARKETLAB_REQUIRE names the part, fail instead."""

@@ -53,7 +53,7 @@ def replay(
 
     settings = load_settings(channels=channels, exchange=exchange)
     statistics_in_log(settings.log_level)
-    with keeping(store or [settings.store], settings) as keeper:
+    with keeping(store or [settings.store], settings, patient=False) as keeper:
         source = Replay(
             files,
             channels=settings.subscribed if channels else (),

@@ -1,12 +1,15 @@
 """Makes feeds as the settings say."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketlab.errors import UsageError
+from marketlab.errors import StoreUnavailable, UsageError
 from marketlab.exchanges import find
-from marketlab.exchanges.contract import Exchange
+from marketlab.exchanges.contract import Exchange, Subscription
 from marketlab.market.market import Market
+from marketlab.records import Gap, Origin
 from marketlab.streams.feed import Feed, Memory
 from marketlab.streams.runner import StreamSettings
 
@@ -14,8 +17,11 @@ if TYPE_CHECKING:
     from marketlab.config import Settings
     from marketlab.lab.keeping import Keeper
     from marketlab.lab.replay import Replay
+    from marketlab.lab.resuming import Newest
 
 __all__ = ["exchange_of", "feed_of", "go_on", "market_of", "memory_of", "stream_settings"]
+
+_log = logging.getLogger(__name__)
 
 
 def exchange_of(settings: "Settings") -> Exchange:
@@ -42,7 +48,14 @@ def memory_of(settings: "Settings", keeper: "Keeper") -> Memory | None:
     # Only whoever keeps has polars.
     from marketlab.lab.resuming import remembered
 
-    return lambda streams, now, origin: remembered(keeper.stores, settings.exchange, streams, now, origin, seconds)
+    def absent(failure: StoreUnavailable) -> None:
+        _log.warning("%s What was missed since it was last written is not fetched back.", failure)
+
+    def memory(streams: Sequence[Subscription], now: int, origin: Origin) -> "list[Newest | Gap]":
+        stores, exchange = keeper.stores, settings.exchange
+        return remembered(stores, exchange, streams, now, origin, seconds, spools=keeper.spools, absent=absent)
+
+    return memory
 
 
 def feed_of(settings: "Settings", *, keeper: "Keeper | None" = None, record: Path | None = None) -> Feed:

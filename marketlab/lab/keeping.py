@@ -1,18 +1,23 @@
-"""What is kept of a stream: every trade, quote, ticker, book update, book snapshot and gap, and a kline when it closes."""
+"""What is kept of a stream: every trade, quote, ticker, book update, book snapshot and gap, and a kline when it closes.
+
+A store that overwrites a point (InfluxDB) also gets the running klines, with each of its batches.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
+from marketlab.errors import StoreUnavailable
 from marketlab.records import Kline, Record, Trade
 
 if TYPE_CHECKING:
     # Whoever records a tape keeps nothing in a store, and needs no polars.
-    from marketlab.stores.contract import Store
+    from marketlab.stores.contract import Sink, Store
     from marketlab.stores.writer import Report, Writer
 
-__all__ = ["Keeper", "Kept"]
+__all__ = ["Keeper", "Kept", "RunningKlines", "can_be_read", "overwrites"]
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -20,7 +25,7 @@ class Kept(msgspec.Struct, frozen=True):
 
     `rows` by table are acknowledged by the store and `changed` of them were new or better than what it had;
     `pending` records are not there: still in the spool but for `unspooled`, which are gone with this process.
-    `failure` says why.
+    `dropped` records were given up because the spool had reached its limit. `failure` says why.
     """
 
     store: str
@@ -30,36 +35,82 @@ class Kept(msgspec.Struct, frozen=True):
     pending: int
     unspooled: int
     dead_letters: int
+    dropped: int
     failure: str
 
 
-class Keeper:
-    """Hands what is to be kept to the writers of one or more stores. `stores` are to be looked at, not written to."""
+def can_be_read(sink: "Sink") -> "TypeGuard[Store]":
+    """Whether it is a store, and not the queue before one."""
+    return hasattr(sink, "read")
 
-    def __init__(self, writers: "Iterable[tuple[Store, Writer]]") -> None:
+
+def overwrites(sink: "Sink") -> bool:
+    """Whether a kline that is written again takes the place of what it was before."""
+    return can_be_read(sink) and sink.overwrites
+
+
+class RunningKlines:
+    """The newest kline that is not closed, of each series. Used by the feed's thread; asked by any."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str, str], Kline] = {}
+
+    def note(self, records: Iterable[Record]) -> None:
+        """Take note of what came, in order."""
+        for record in records:
+            if type(record) is Kline:
+                series = record.exchange, record.symbol, record.interval
+                if not record.closed:
+                    self._newest[series] = record
+                elif series in self._newest and self._newest[series].open_time <= record.open_time:
+                    del self._newest[series]
+
+    def __call__(self) -> list[Kline]:
+        """How they stand now."""
+        return list(self._newest.values())
+
+
+class Keeper:
+    """Hands what is to be kept to the writers of one or more stores and queues, each with a pace of its own.
+
+    `stores` are those that can be read: to be looked at, not written to; `spools` says for each where records wait for
+    it, None where a read sees them anyhow.
+    """
+
+    def __init__(self, writers: "Iterable[tuple[Sink, Writer]]", running: RunningKlines | None = None) -> None:
         pairs = list(writers)
-        self.stores = [store for store, _ in pairs]
-        self._writers = [(store.url, writer) for store, writer in pairs]
+        self.stores = [sink for sink, _ in pairs if can_be_read(sink)]
+        self.spools = [writer.spool if sink.spool is None else None for sink, writer in pairs if can_be_read(sink)]
+        self._writers = [(sink.url, writer) for sink, writer in pairs]
+        self._running = running
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take a batch, in order; never waits for a store.
 
         Raises:
-            StoreUnavailable: a spool's disk has failed for so long that its backlog is full.
+            StoreUnavailable: a spool's disk has failed for so long that its backlog is full. The others have the batch.
         """
+        if self._running is not None:
+            # Before a closed one is accepted, so that no batch brings the running one behind it.
+            self._running.note(records)
         kept = [record for record in records if type(record) is not Kline or record.closed]
-        if kept:
-            for _, writer in self._writers:
+        failure: StoreUnavailable | None = None
+        for _, writer in self._writers if kept else ():
+            try:
                 writer.accept(kept)
+            except StoreUnavailable as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def trades(self, symbol: str, start: int, end: int) -> list[Trade]:
         """The trades of a symbol with start <= time < end that the first store has already, by time and id."""
         from marketlab import tables
 
-        store = self.stores[0]
-        if not any(found.symbol == symbol for found in store.coverage("trades", symbol=symbol)):
-            return []
-        return tables.to_records("trades", store.read("trades", symbol=symbol, start=start, end=end))
+        for store in self.stores[:1]:
+            if any(found.symbol == symbol for found in store.coverage("trades", symbol=symbol)):
+                return tables.to_records("trades", store.read("trades", symbol=symbol, start=start, end=end))
+        return []
 
     def account(self) -> list[Kept]:
         """What the stores have so far."""
@@ -67,7 +118,10 @@ class Keeper:
 
     def close(self, timeout: float = 60.0) -> list[Kept]:
         """Flush everything and let go; what could not be stored stays in its spool, and the account says so."""
-        return [_kept(url, writer.close(timeout)) for url, writer in self._writers]
+        # At once, so that one that does not answer takes no time from the others.
+        with ThreadPoolExecutor(max(1, len(self._writers))) as pool:
+            reports = pool.map(lambda writer: writer.close(timeout), [writer for _, writer in self._writers])
+        return [_kept(url, report) for (url, _), report in zip(self._writers, reports, strict=True)]
 
 
 def _kept(url: str, report: "Report") -> Kept:
@@ -79,5 +133,6 @@ def _kept(url: str, report: "Report") -> Kept:
         pending=report.pending,
         unspooled=report.unspooled,
         dead_letters=report.dead_letters,
+        dropped=report.dropped,
         failure=report.failure,
     )

@@ -2,20 +2,24 @@
 
 Only what ends shortly before the exchange's own time counts. A store that has something newer (an old tape is
 collected into it), or whose newest is long past, is left alone: there the feed begins anew, and nothing that comes
-is taken for a double. The same holds where one side is simulated and the other is not.
+is taken for a double. The same holds where one side is simulated and the other is not. What still waits for a store in
+its spool counts as stored, so a store that does not answer just now may be told of all the same.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import polars as pl
 
 from marketlab import tables
-from marketlab.errors import StoreUnavailable
+from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol
 from marketlab.exchanges import find
 from marketlab.exchanges.contract import Subscription
-from marketlab.records import AggTrade, Gap, Kline, Origin, Trade
+from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
 from marketlab.stores.contract import Store
+from marketlab.stores.spool import read_segment, segments
 
 __all__ = ["Newest", "remembered"]
 
@@ -23,11 +27,21 @@ Newest: TypeAlias = Trade | AggTrade | Kline
 
 _HOUR_US = 3_600_000_000
 _SLACK_US = 1_000_000  # the exchange's clock and the times of its records come from different machines
-_TABLES = {"trade": "trades", "agg_trade": "agg_trades", "kline": "klines"}
+_LATELY_US = 60_000_000  # where the newest nearly always is
+_SPOOLED = 64_000_000  # bytes of a spool that are looked through, the newest first
+_TABLES = {"trade": "trades", "agg_trade": "agg_trades"}
 
 
 def remembered(
-    stores: Iterable[Store], exchange: str, streams: Sequence[Subscription], now: int, origin: Origin, seconds: float
+    stores: Iterable[Store],
+    exchange: str,
+    streams: Sequence[Subscription],
+    now: int,
+    origin: Origin,
+    seconds: float,
+    *,
+    spools: Iterable[Path | None] = (),
+    absent: Callable[[StoreUnavailable], None] | None = None,
 ) -> list[Newest | Gap]:
     """The newest trade, aggregate trade and closed kline of each stream, then the gaps before, for `Market.resume`.
 
@@ -41,80 +55,167 @@ def remembered(
         now: the exchange's time in microseconds.
         origin: where the exchange's answers come from.
         seconds: how long before `now` the newest record may lie, and how far back gaps are looked for.
+        spools: for each store where records wait for it; None where a read sees them anyhow.
+        absent: is told of a store that cannot be read, of which then only the spool counts.
 
     Raises:
-        StoreUnavailable: a store cannot be read.
+        StoreUnavailable: a store cannot be read, and nobody is to be told.
     """
     newest: dict[Subscription, Newest] = {}
     gaps: dict[tuple[Subscription, int], Gap] = {}
     begun: dict[str, int] = {}
-    simulated = origin == "simulated"
-    for store in stores:
+    for store, spool in zip_longest(stores, spools):
         look = _Look(store, exchange, streams, now, seconds)
-        for record in look.newest():
-            stream = _stream(record)
-            if (record.origin == "simulated") == simulated and (
-                stream not in newest or _place(record) < _place(newest[stream])
-            ):
+        look.everywhere(spool, absent)
+        for stream, record in look.newest(simulated=origin == "simulated").items():
+            if stream not in newest or _place(record) < _place(newest[stream]):
                 newest[stream] = record
-        for gap in look.gaps():
-            name = Subscription(gap.symbol, gap.channel), gap.start
+        for name, gap in look.gaps.items():
             if gap.healed_at is None or name not in gaps:
                 gaps[name] = gap
-        for symbol, time in look.begun():
+        for symbol, time in look.begun.items():
             begun[symbol] = min(time, begun.get(symbol, time))
     for stream in streams:
-        if stream not in newest and Subscription(stream.symbol, "trade") in newest:
+        if stream not in newest and Subscription(stream.symbol, "trade") in newest and stream.symbol in begun:
             newest |= _owed(exchange, stream, begun[stream.symbol], now)
     before = [gap for (stream, _), gap in gaps.items() if stream in newest and _is_before(gap, newest[stream])]
     return [*newest.values(), *before]
 
 
 class _Look:
-    """Into one store, for the streams of one exchange, at the time from `seconds` ago until now."""
+    """Into one store, for the streams of one exchange, at the time from `seconds` ago until now.
+
+    `gaps` are by stream and start; `begun` is by symbol the time of the first trade, where klines are missing.
+    """
 
     def __init__(self, store: Store, exchange: str, streams: Sequence[Subscription], now: int, seconds: float) -> None:
+        self.gaps: dict[tuple[Subscription, int], Gap] = {}
+        self.begun: dict[str, int] = {}
+        self._newest: dict[Subscription, Newest] = {}
         self._store = store
+        self._exchange = exchange
         self._streams = frozenset(streams)
-        symbols = sorted({stream.symbol for stream in streams})
-        self._mine = (pl.col("exchange") == exchange) & pl.col("symbol").is_in(symbols)
-        self._since = pl.lit(now - round(seconds * 1_000_000), pl.Int64).cast(tables.TIME)
-        self._until = pl.lit(now + _SLACK_US, pl.Int64).cast(tables.TIME)
+        self._since = now - round(seconds * 1_000_000)
+        self._until = now + _SLACK_US
+        self._lately = max(self._since, now - _LATELY_US)
 
-    def newest(self) -> Iterator[Newest]:
-        kinds = {"kline" if stream.channel.startswith("kline") else stream.channel for stream in self._streams}
-        for name in (_TABLES[kind] for kind in _TABLES if kind in kinds):
-            for record in tables.to_records(name, self._collect(name, self._newest(name))):
-                if _stream(record) in self._streams:
-                    yield record
+    def newest(self, *, simulated: bool) -> dict[Subscription, Newest]:
+        """By stream what ends neither too early nor too late, of one kind of origin."""
+        return {
+            stream: record
+            for stream, record in sorted(self._newest.items(), key=lambda item: _order(item[0]))
+            if self._since <= _end(record) <= self._until and (record.origin == "simulated") == simulated
+        }
 
-    def begun(self) -> list[tuple[str, int]]:
-        """Symbols and the time of their first trade."""
-        time = pl.col("time")
-        rows = self._store.scan("trades").filter(self._mine, time >= self._since)
-        return self._answer(rows.group_by("symbol").agg(time.min().cast(pl.Int64))).rows()
-
-    def gaps(self) -> list[Gap]:
-        rows = self._store.scan("gaps").filter(self._mine, pl.col("start").is_between(self._since, self._until))
-        return tables.to_records("gaps", self._collect("gaps", rows))
-
-    def _newest(self, name: str) -> pl.LazyFrame:
-        rows, by, end = self._store.scan(name).filter(self._mine), ["symbol"], "time"
-        if name == "klines":
-            rows, by, end = rows.filter("closed"), ["symbol", "interval"], "close_time"
-        rows = rows.filter(pl.col(end) >= self._since)
-        id = tables.spec(name).id
-        order = [pl.col(end), pl.col(id).cast(pl.Int64, strict=False)] if id else [pl.col(end)]
-        return rows.group_by(by).agg(pl.exclude(by).sort_by(order).last()).filter(pl.col(end) <= self._until).sort(by)
-
-    def _collect(self, name: str, rows: pl.LazyFrame) -> pl.DataFrame:
-        return self._answer(rows.select(list(tables.spec(name).schema)))
-
-    def _answer(self, question: pl.LazyFrame) -> pl.DataFrame:
+    def everywhere(self, spool: Path | None, absent: Callable[[StoreUnavailable], None] | None) -> None:
+        # The spool first, so that nothing is missed while it moves from one into the other.
+        self._at_spool(spool)
         try:
-            return question.collect()
-        except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
-            raise StoreUnavailable(f"Cannot read {self._store.url}: {error}") from error
+            self._at_store()
+        except StoreUnavailable as error:
+            if absent is None:
+                raise
+            absent(error)
+
+    def _at_spool(self, spool: Path | None) -> None:
+        left = _SPOOLED
+        for path in _latest_first(spool) if spool is not None else ():
+            try:
+                left -= path.stat().st_size
+                records = read_segment(path).records
+            except OSError:
+                # The store has it in the meantime, or will be told when it is its turn.
+                continue
+            self._note(record for record in records if record.exchange == self._exchange)
+            if left < 0:
+                return
+
+    def _at_store(self) -> None:
+        channels = {stream.channel for stream in self._streams}
+        if any(channel.startswith("kline") for channel in channels):
+            self._note(self._read("klines", start=self._since - self._longest()))
+        for channel in ("trade", "agg_trade"):
+            if channel in channels:
+                self._look_for_trades(channel)
+        lacking = {stream.symbol for stream in self._streams - self._newest.keys() if stream.channel not in _TABLES}
+        for symbol in sorted(lacking) if "trade" in channels else ():
+            self._note_begin(symbol, self._first("trades", self._since, symbol))
+        self._note(self._read("gaps", start=self._since, end=self._until + 1))
+
+    def _look_for_trades(self, channel: str) -> None:
+        name = _TABLES[channel]
+        wanted = {stream for stream in self._streams if stream.channel == channel}
+        self._note(self._read(name, start=self._lately, end=self._until + 1))
+        for stream in sorted(wanted - self._newest.keys()):
+            self._note(self._read(name, symbol=stream.symbol, start=self._since, end=self._lately))
+        if self._first(name, self._until + 1) is not None:
+            # Something is later than now: whose?
+            for stream in sorted(wanted & self._newest.keys()):
+                if self._first(name, self._until + 1, stream.symbol) is not None:
+                    del self._newest[stream]
+
+    def _note(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if type(record) is Gap:
+                self._note_gap(record)
+            elif isinstance(record, Newest) and (not isinstance(record, Kline) or record.closed):
+                stream = _stream(record)
+                known = self._newest.get(stream)
+                if stream in self._streams and (known is None or _place(known) < _place(record)):
+                    self._newest[stream] = record
+                if type(record) is Trade and record.time >= self._since:
+                    self._note_begin(record.symbol, record.time)
+
+    def _note_begin(self, symbol: str, time: int | None) -> None:
+        if time is not None:
+            self.begun[symbol] = min(time, self.begun.get(symbol, time))
+
+    def _note_gap(self, gap: Gap) -> None:
+        name = Subscription(gap.symbol, gap.channel), gap.start
+        known = self.gaps.get(name)
+        if self._since <= gap.start <= self._until and (known is None or known.healed_at is None):
+            self.gaps[name] = gap
+
+    def _longest(self) -> int:
+        lengths = find(self._exchange).intervals
+        return max(lengths.get(stream.channel.removeprefix("kline_"), 0) for stream in self._streams)
+
+    def _read(self, name: str, **asked: Any) -> list[Any]:
+        try:
+            return tables.to_records(name, self._store.read(name, exchange=self._exchange, **asked))
+        except (UnknownExchange, UnknownSymbol):
+            return []
+
+    def _first(self, name: str, start: int, symbol: str | None = None) -> int | None:
+        """The time of the first row from a time on."""
+        try:
+            rows = self._store.batches(
+                name, exchange=self._exchange, symbol=symbol, start=start, columns=["time"], rows=1
+            )
+            for table in rows:
+                return int(table.get_column("time").cast(pl.Int64)[0]) if table.height else None
+        except (UnknownExchange, UnknownSymbol):
+            pass
+        return None
+
+
+def _latest_first(spool: Path) -> list[Path]:
+    # Each writer numbers its own; in which order two of them wrote is told by their files.
+    found = []
+    for path in segments(spool):
+        try:
+            found.append((path.stat().st_mtime_ns, path))
+        except OSError:
+            continue
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _order(stream: Subscription) -> tuple[int, Subscription]:
+    return [*_TABLES, stream.channel].index(stream.channel), stream
+
+
+def _end(record: Newest) -> int:
+    return record.close_time if isinstance(record, Kline) else record.time
 
 
 def _stream(record: Newest) -> Subscription:
