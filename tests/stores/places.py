@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from marketlab.stores.contract import Store
@@ -38,4 +40,25 @@ def delta(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[],
     yield lambda: open_store(f"delta://{folder}/store")
 
 
-PLACES: dict[str, Place] = {"memory": memory, "delta": delta}
+@contextmanager
+def postgresql(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    with _schema(request.getfixturevalue("postgres").url) as url:
+        yield lambda: open_store(url)
+
+
+@contextmanager
+def timescale(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    with _schema(elsewhere("MARKETLAB_TEST_TIMESCALE_URL")) as url:
+        yield lambda: open_store(url)
+
+
+@contextmanager
+def _schema(url: str) -> Iterator[str]:
+    """The URL of a schema of its own, which is dropped at the end."""
+    name = f"test_{uuid4().hex}"
+    yield f"{url}{'&' if '?' in url else '?'}schema={name}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"drop schema if exists {name} cascade".encode())
+
+
+PLACES: dict[str, Place] = {"memory": memory, "delta": delta, "postgresql": postgresql, "timescale": timescale}
