@@ -3,9 +3,10 @@
 influxdb://[user:password@|:token@]host[:port]/database?org=&version=&tls=&create=&prefix=
 """
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 from uuid import uuid4
 
 from marketlab.errors import UsageError
@@ -69,7 +70,7 @@ class Address:
             password=password,
             token=token,
             version=version,
-            prefix=given.get("prefix", ""),
+            prefix=_prefix(given.get("prefix", "")),
             create="create" in given and _flag("create", given["create"]),
         )
 
@@ -85,8 +86,9 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The store's URL without secrets."""
-        return f"influxdb://{self.netloc}/{self.database}"
+        """The store's URL without secrets; two stores whose rows lie apart have two."""
+        apart = {name: value for name, value in (("org", self.org), ("prefix", self.prefix)) if value}
+        return f"influxdb://{self.netloc}/{quote(self.database, safe='')}{'?' if apart else ''}{urlencode(apart)}"
 
     @property
     def is_local(self) -> bool:
@@ -140,6 +142,12 @@ def _version(text: str | None) -> int | None:
     if text not in ("1", "2", "3"):
         raise UsageError(f"The version of InfluxDB is 1, 2 or 3, not {text!r}; leave it out and the server is asked.")
     return int(text)
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", text):
+        raise UsageError(f"prefix in an influxdb:// URL is made of letters, digits, _, . and -, not {text!r}.")
+    return text
 
 
 def _flag(name: str, text: str) -> bool:

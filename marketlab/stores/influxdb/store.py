@@ -1,0 +1,267 @@
+"""`influxdb://`: a store on an InfluxDB server of version 1, 2 or 3.
+
+InfluxDB overwrites a point of the same series and time. Klines, gaps and tickers are therefore looked up before they are
+written, so that the better row stays; everything else is written as it comes, and of two rows with one key and time the
+last one stays. One key at two times is two points; the first is given when they are read.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar, Literal, overload
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from marketlab import tables
+from marketlab.errors import StoreUnavailable, WriteRejected
+from marketlab.stores.accepting import accepted
+from marketlab.stores.asking import Asking
+from marketlab.stores.contract import Batching, Commit, Coverage
+from marketlab.stores.influxdb import layout
+from marketlab.stores.influxdb.address import Address
+from marketlab.stores.influxdb.dialect import Dialect, Limits
+from marketlab.stores.influxdb.doubles import Seen, whole_moments
+from marketlab.stores.influxdb.languages import language_of
+from marketlab.stores.influxdb.lines import lines, unwritable
+from marketlab.stores.selection import Selection, cover, pieces
+from marketlab.stores.upsert import RANKS, changes
+
+__all__ = ["InfluxStore"]
+
+
+class InfluxStore(Asking):
+    """One database, and in it the measurements with the address's prefix. Safe to use from several threads.
+
+    Args:
+        address: where it is.
+        connect: gives the dialect of the server that is there; called once, at the first question.
+        is_sandbox: whether closing removes what was written.
+    """
+
+    scheme: ClassVar[str] = "influxdb"
+    overwrites: ClassVar[bool] = True
+    batching: Batching = Batching(rows=500, seconds=10.0, bytes=4_000_000, most=5_000)
+
+    def __init__(self, address: Address, connect: Callable[[Address], Dialect], *, is_sandbox: bool = False) -> None:
+        self.url = address.url
+        self.spool: Path | None = None
+        self._address = address
+        self._connect = connect
+        self._is_sandbox = is_sandbox
+        self._lock = Lock()
+        self._dialect: Dialect | None = None
+        self._is_made = not address.create
+        self._closed = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether the database is there: see `marketlab.stores.contract.Store.exists`."""
+        return self._found().exists()
+
+    @property
+    def version(self) -> int:
+        """The major version that the server speaks."""
+        return self._found().version
+
+    def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        """Store a table; returns how many rows are written. See `marketlab.stores.contract.Store.write`.
+
+        Of klines, gaps and tickers only what is new or better is written.
+        """
+        batch = accepted(name, table)
+        dialect = self._ready()
+        if name in RANKS and batch.height:
+            found = changes(name, self._held(dialect, name, batch), batch)
+            batch = pl.concat([found.new, found.better])
+        if batch.is_empty():
+            return 0
+        points = layout.points(name, batch)
+        tags = [tag for tag in (*layout.tags(name), layout.ID) if tag in points.columns]
+        wrong = unwritable(tags, points)
+        if wrong:
+            raise WriteRejected(
+                f"{len(wrong)} rows of {name} have a tag with a line break or a backslash at its end, which line protocol "
+                "cannot hold.",
+                rows=_places(name, table, batch[wrong]),
+            )
+        text = lines(layout.measurement(name, self._address.prefix), tags, points)
+        try:
+            _send(dialect, text)
+        except WriteRejected as error:
+            raise WriteRejected(str(error), rows=_places(name, table, batch[list(error.rows)])) from None
+        return batch.height
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """The whole table, lazily; only the needed columns are read. See `marketlab.stores.contract.Store.scan`."""
+        schema = dict(tables.spec(name).schema)
+
+        def read(
+            columns: list[str] | None, predicate: pl.Expr | None, most: int | None, size: int | None
+        ) -> Iterator[pl.DataFrame]:
+            wanted = Selection.of(name, columns=columns or None, include_open=True)
+            for table in self._pieces(wanted):
+                part = table if most is None else table.head(most)
+                most = None if most is None else most - part.height
+                yield part if predicate is None else part.filter(predicate)
+                if most == 0:
+                    return
+
+        return register_io_source(read, schema=schema)
+
+    def coverage(self, name: str, *, symbol: str | None = None) -> list[Coverage]:
+        """What is stored, counted by key, so doubles count once. See `marketlab.stores.contract.Store.coverage`."""
+        table = tables.spec(name)
+        found: dict[tuple[str, str, str | None], Coverage] = {}
+        for rows in self._pieces(Selection.of(name, symbol=symbol, columns=[*table.key, table.time])):
+            # Open klines are left out already, and the column that would say so with them.
+            for part in cover(name, rows.lazy().with_columns(closed=pl.lit(True))):
+                place = (part.exchange, part.symbol, part.interval)
+                old = found.get(place, part)
+                count = part.rows + (old.rows if place in found else 0)
+                found[place] = Coverage(*place, count, min(old.first, part.first), max(old.last, part.last))
+        return [found[place] for place in sorted(found, key=lambda place: tuple(map(str, place)))]
+
+    @overload
+    def query(self, text: str, *, language: str | None = None, pandas: Literal[False] = False) -> pl.DataFrame: ...
+
+    @overload
+    def query(self, text: str, *, language: str | None = None, pandas: Literal[True]) -> Any: ...
+
+    def query(self, text: str, *, language: str | None = None, pandas: bool = False) -> Any:
+        """What the server answers to a question in its own language, times in nanoseconds of UTC.
+
+        Args:
+            text: InfluxQL (1.x, 2.x, 3.x), Flux (2.x) or SQL (3.x).
+            language: "influxql", "flux" or "sql", where the text does not tell.
+            pandas: whether a pandas table is wanted.
+
+        Raises:
+            UsageError: the server does not understand it, or does not speak that language.
+            StoreUnavailable: the server does not answer, or its answer broke off.
+            StoreDenied: who asks may not do this, or there is no such database.
+        """
+        dialect = self._ready()
+        found = dialect.query(text, language_of(text, dialect.version, language))
+        return found.to_pandas() if pandas else found
+
+    def sandbox(self) -> "InfluxStore":
+        """The same database with measurements of its own. See `marketlab.stores.contract.Store.sandbox`."""
+        return InfluxStore(self._address.sandbox(), self._connect, is_sandbox=True)
+
+    def close(self) -> None:
+        """Let go of the connections, and of a sandbox's measurements; twice is once."""
+        with self._lock:
+            dialect, self._dialect, self._closed = self._dialect, None, True
+        if dialect is None:
+            return
+        try:
+            if self._is_sandbox:
+                for name in layout.MEASUREMENTS:
+                    dialect.drop(layout.measurement(name, self._address.prefix))
+        finally:
+            dialect.close()
+
+    def _found(self) -> Dialect:
+        """The server's dialect; which one it is, is found out once."""
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable(f"{self.url} is closed; open it again.")
+            if self._dialect is None:
+                self._dialect = self._connect(self._address)
+            return self._dialect
+
+    def _ready(self) -> Dialect:
+        """The same, with the database made where that is wanted."""
+        dialect = self._found()
+        if not self._is_made:
+            dialect.create()
+            self._is_made = True
+        return dialect
+
+    def _held(self, dialect: Dialect, name: str, batch: pl.DataFrame) -> pl.DataFrame:
+        """The key and rank of the stored rows that a batch may meet."""
+        table = tables.spec(name)
+        span = batch.select(first=pl.col(table.time).min(), last=pl.col(table.time).max()).row(0)
+        symbols = batch.get_column("symbol").unique()
+        wanted = Selection(
+            table,
+            symbol=symbols[0] if symbols.len() == 1 else None,
+            start=span[0],
+            end=span[1] + timedelta(microseconds=1),
+            columns=(*table.key, *RANKS[name]),
+            include_open=True,
+        )
+        return pl.concat([tables.empty(name).select(wanted.needed), *self._asked(dialect, wanted)])
+
+    def _asked(self, dialect: Dialect, wanted: Selection) -> Iterator[pl.DataFrame]:
+        """The rows of a selection in the order of time, each key once."""
+        name, needed = wanted.table.name, wanted.needed
+        seen = Seen(wanted.table)
+        for points in whole_moments(dialect.rows(wanted, layout.stored(name, needed))):
+            rows = seen.new(layout.restored(name, points, needed))
+            if rows.height:
+                yield rows
+
+    def _pieces(self, wanted: Selection) -> Iterator[pl.DataFrame]:
+        dialect = self._ready()
+        empty = True
+        for rows in self._asked(dialect, wanted):
+            empty = False
+            finished = wanted.finish(rows, is_unique=True)
+            if finished.height:
+                yield finished
+        if empty and (wanted.symbol or wanted.exchange):
+            wanted.require_known(dialect.instruments(), self.url)
+
+    def _find(self, wanted: Selection) -> pl.DataFrame:
+        none = tables.empty(wanted.table.name)
+        return pl.concat([none.select(wanted.columns) if wanted.columns else none, *self._pieces(wanted)])
+
+    def _find_in_pieces(self, wanted: Selection, rows: int) -> Iterator[pl.DataFrame]:
+        return pieces(self._pieces(wanted), rows)
+
+    def _remove(self, going: Selection) -> int:
+        dialect = self._ready()
+        key = Selection(going.table, going.exchange, going.symbol, None, going.start, going.end, going.table.key, True)
+        count = sum(rows.height for rows in self._asked(dialect, key))
+        if not count:
+            return 0
+        if going.expression is None:
+            dialect.drop(layout.measurement(going.table.name, self._address.prefix))
+        else:
+            dialect.delete(going)
+        return count
+
+
+def _places(name: str, table: pl.DataFrame, rows: pl.DataFrame) -> list[int]:
+    """Where rows of a batch stand in the table as it was handed over; every row with their key."""
+    key = list(tables.spec(name).key)
+    found = table.select(key).with_row_index("\0place").join(rows.select(key), on=key, how="semi", nulls_equal=True)
+    return found.get_column("\0place").to_list()
+
+
+def _send(dialect: Dialect, text: pl.Series) -> None:
+    """Write lines in requests of the right size, several at once: points do not depend on one another."""
+    bodies = list(_bodies(text, dialect.limits))
+    if len(bodies) == 1:
+        dialect.write(bodies[0])
+        return
+    with ThreadPoolExecutor(dialect.limits.parallel) as pool:
+        answers: list[Future[None]] = [pool.submit(dialect.write, body) for body in bodies]
+    errors = [error for answer in answers if (error := answer.exception()) is not None]
+    # What may go through later counts before what never will: the batch comes again as it is.
+    for error in sorted(errors, key=lambda error: not isinstance(error, StoreUnavailable)):
+        if isinstance(error, WriteRejected):
+            # Parts of the table are stored already.
+            raise WriteRejected(str(error))
+        raise error
+
+
+def _bodies(text: pl.Series, limits: Limits) -> Iterator[bytes]:
+    for part in text.to_frame("line").iter_slices(limits.lines):
+        filled = (pl.col("line").str.len_bytes() + 1).cast(pl.Int64).cum_sum() // limits.bytes
+        bodies = part.group_by(filled.alias("body"), maintain_order=True).agg(pl.col("line").str.join("\n"))
+        yield from map(str.encode, bodies.get_column("line"))
