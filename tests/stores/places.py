@@ -9,13 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
+from marketlab import tables
 from marketlab.stores.contract import Store
 from marketlab.stores.open import open_store
+
+from .influxdb.server3.server import Server3
+
+from .postgresql.partitioned import make as partition
 
 __all__ = ["PLACES", "Place", "elsewhere"]
 
@@ -47,9 +54,59 @@ def postgresql(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callabl
 
 
 @contextmanager
+def partitioned(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    server = request.getfixturevalue("postgres").url
+    with _schema(server) as url:
+        partition(server, url.rpartition("=")[2])
+        yield lambda: open_store(url)
+
+
+@contextmanager
 def timescale(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
     with _schema(elsewhere("MARKETLAB_TEST_TIMESCALE_URL")) as url:
         yield lambda: open_store(url)
+
+
+@contextmanager
+def influxdb1(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    server = request.getfixturevalue("influxdb1")
+    database = f"test_{uuid4().hex}"
+    yield lambda: open_store(f"{server.url(database)}?create=true")
+    httpx.post(f"http://{server.host}/query", data={"q": f'DROP DATABASE "{database}"'}).raise_for_status()
+
+
+@contextmanager
+def influxdb2(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    server = urlsplit(elsewhere("MARKETLAB_TEST_INFLUXDB2_URL"))
+    token, org = (os.environ.get(f"MARKETLAB_TEST_INFLUXDB2_{name}", "") for name in ("TOKEN", "ORG"))
+    bucket = f"test_{uuid4().hex}"
+    asked = urlencode({"create": "true", "org": org, "tls": str(server.scheme == "https").lower()})
+    yield lambda: open_store(f"influxdb://:{quote(token, safe='')}@{server.netloc}/{bucket}?{asked}")
+    with httpx.Client(base_url=server.geturl(), headers={"Authorization": f"Token {token}"}) as client:
+        for found in client.get("/api/v2/buckets", params={"name": bucket}).json()["buckets"]:
+            client.delete(f"/api/v2/buckets/{found['id']}").raise_for_status()
+
+
+@contextmanager
+def influxdb3(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    with Server3() as server:
+        yield lambda: open_store(f"influxdb://{server.host}/test?create=true")
+
+
+@contextmanager
+def influxdb3real(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    server = urlsplit(elsewhere("MARKETLAB_TEST_INFLUXDB3_URL"))
+    token = os.environ.get("MARKETLAB_TEST_INFLUXDB3_TOKEN", "")
+    # There is room for five databases, so all tests share one, each with measurements of its own.
+    database, prefix = server.path.strip("/") or "marketlab_test", f"t{uuid4().hex[:12]}_"
+    asked = urlencode({"create": "true", "prefix": prefix, "tls": str(server.scheme == "https").lower()})
+    place = server.netloc if server.port else f"{server.netloc}:8181"
+    url = f"influxdb://:{quote(token, safe='')}@{place}/{database}?{asked}"
+    yield lambda: open_store(url)
+    with open_store(url) as store:
+        for name in tables.TABLES:
+            if store.read(name, include_open=True).height:
+                store.delete(name)
 
 
 @contextmanager
@@ -61,4 +118,13 @@ def _schema(url: str) -> Iterator[str]:
         connection.execute(f"drop schema if exists {name} cascade".encode())
 
 
-PLACES: dict[str, Place] = {"memory": memory, "delta": delta, "postgresql": postgresql, "timescale": timescale}
+PLACES: dict[str, Place] = {
+    "memory": memory,
+    "delta": delta,
+    "postgresql": postgresql,
+    "timescale": timescale,
+    "influxdb1": influxdb1,
+    "influxdb2": influxdb2,
+    "influxdb3": influxdb3,
+    "influxdb3real": influxdb3real,
+}
