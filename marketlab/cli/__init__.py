@@ -40,6 +40,7 @@ COMMANDS = {
     "query": "Show rows of a store, as a table, JSON or CSV.",
     "analyze": "Price changes and statistics of stored klines.",
     "export": "Write rows of a store to a parquet, csv or arrow file.",
+    "copy": "Copy a store into another, and count both sides.",
     "status": "Settings and their sources, versions, what the store holds.",
     "lab": "Open the shipped notebooks in JupyterLab.",
 }

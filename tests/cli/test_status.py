@@ -63,3 +63,33 @@ def test_sources_are_named_and_secrets_are_covered(tmp_path: Path) -> None:
     assert lines["store"] == ["memory://", "marketlab.toml"]
     assert lines["api_port"] == ["9", "the", "environment"]
     assert "hush" not in done.stdout + done.stderr
+
+
+def test_a_store_is_tried_out_shown_and_left_as_it_was(run: Run, stored: str) -> None:
+    before = run("status", "--store", stored, "--json")
+    ended = run("status", "--test-store", stored)
+    assert (ended.code, ended.err) == (0, "")
+    for word in ("connect", "write", "read", "delete", " ms", "trades, SIMULATED", "9223372036854775808"):
+        assert word in ended.out
+    assert ended.out.endswith("8 rows came back as they were written, and are deleted.\n")
+    assert run("status", "--store", stored, "--json") == before
+
+
+def test_a_trial_for_machines(run: Run, tmp_path: Path) -> None:
+    ended = run("status", "--test-store", f"delta://{tmp_path}/new", "--json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["ok"], found["failed"], found["reason"]) == (0, True, None, None)
+    assert [step["step"] for step in found["steps"]] == ["connect", "write", "read", "delete"]
+    assert {row["origin"] for rows in found["rows"].values() for row in rows} == {"simulated"}
+
+
+def test_a_trial_that_fails_names_the_step_in_one_sentence(run: Run, tmp_path: Path) -> None:
+    ended = run("status", "--test-store", "oracle://user:secret@host/db")
+    assert ended.code == 2
+    assert ended.out == "oracle://host/db\n  connect         failed\n"
+    assert ended.err.startswith("The step connect failed: No store answers to oracle://.")
+    (tmp_path / "file").touch()
+    ended = run("status", "--test-store", f"delta://{tmp_path}/file", "--json")
+    assert ended.code == 2
+    assert json.loads(ended.out)["failed"] == "connect"
+    assert ended.err.count("\n") == 1
