@@ -21,7 +21,6 @@ from marketlab.stores.contract import Store
 from marketlab.stores.open import open_store
 
 from .influxdb.server3.server import Server3
-
 from .postgresql.partitioned import make as partition
 
 __all__ = ["PLACES", "Place", "elsewhere"]
@@ -105,8 +104,7 @@ def influxdb3real(request: pytest.FixtureRequest, folder: Path) -> Iterator[Call
     yield lambda: open_store(url)
     with open_store(url) as store:
         for name in tables.TABLES:
-            if store.read(name, include_open=True).height:
-                store.delete(name)
+            store.delete(name)
 
 
 @contextmanager
@@ -122,6 +120,7 @@ PLACES: dict[str, Place] = {
     "memory": memory,
     "delta": delta,
     "postgresql": postgresql,
+    "partitioned": partitioned,
     "timescale": timescale,
     "influxdb1": influxdb1,
     "influxdb2": influxdb2,

@@ -42,14 +42,13 @@ _BY_CODE: dict[str, tuple[type[StoreError], str]] = {
 }
 # A connection that was not made has no code; libpq's own words are English, the server's nearly always.
 _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
+    ("too many c", StoreUnavailable, _FULL),
+    ("connection slots", StoreUnavailable, _FULL),
     ("password", StoreDenied, _PASSWORD),
     ("authentication failed", StoreDenied, _USER),
     ("pg_hba.conf", StoreDenied, _USER),
     ("permission denied for database", StoreDenied, _USER),
     ("role ", StoreDenied, _USER),
-    ("too many c", StoreUnavailable, _FULL),
-    ("connection slots", StoreUnavailable, _FULL),
-    ("connection limit", StoreUnavailable, _FULL),
     ("database system is", StoreUnavailable, _STARTING),
     ("not yet accepting connections", StoreUnavailable, _STARTING),
     ("database ", StoreDenied, _DATABASE),
