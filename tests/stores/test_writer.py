@@ -1,17 +1,19 @@
 """The writer against a store that can be made to fail: everything arrives, once, or somebody is told."""
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import polars as pl
 import pytest
 
 from marketlab.clock import ManualClock
-from marketlab.errors import StoreUnavailable, WriteRejected
+from marketlab.errors import StoreDenied, StoreUnavailable, WriteRejected
 from marketlab.records import Trade
 from marketlab.stores.contract import Batching, Commit
 from marketlab.stores.memory import MemoryStore
@@ -290,3 +292,132 @@ def test_dead_letters_that_cannot_be_kept_keep_their_segment(tmp_path: Path, row
         with_patience(writer)
         assert writer.stats.dead_letters == 1
     assert store.read("trades").height == 1
+
+
+class UnwillingStore(MemoryStore):
+    """Says what it was told to say, as long as there is something; remembers how large its batches were."""
+
+    def __init__(self, *answers: StoreUnavailable) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.tries = 0
+        self.sizes: list[int] = []
+
+    def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        self.tries += 1
+        if self.answers:
+            raise self.answers.pop(0)
+        self.sizes.append(table.height)
+        return super().write(name, table, commit)
+
+
+def an_hour() -> Iterator[float]:
+    while True:
+        yield 3600.0
+
+
+def test_a_store_is_left_alone_for_as_long_as_it_asks(tmp_path: Path, rows: Any) -> None:
+    clock = ManualClock()
+    store = UnwillingStore(StoreUnavailable("Too busy.", retry_after=60.0))
+    with Writer(store, spool=tmp_path, batching=LARGE, clock=clock, delays=at_once) as writer:
+        writer.accept(rows.trades(range(5)))
+        with pytest.raises(StoreUnavailable, match=r"5 records are not in .* yet\. Too busy\."):
+            writer.flush(timeout=30.0)
+        assert (store.tries, writer.stats.tries) == (1, 1)
+        clock._elapsed += 59.0
+        with pytest.raises(StoreUnavailable, match="Too busy"):
+            writer.flush(timeout=0.3)
+        assert store.tries == 1
+        clock._elapsed += 2.0
+        wait_until(lambda: writer.stats.pending == 0)
+        assert (writer.stats.failure, writer.stats.tries) == ("", 0)
+
+
+def test_whoever_is_asked_to_wait_for_long_still_ends_at_once(tmp_path: Path, rows: Any) -> None:
+    store = UnwillingStore(*[StoreUnavailable("Too busy.", retry_after=86_400.0)] * 3)
+    writer = Writer(store, spool=tmp_path, batching=LARGE)
+    writer.accept(rows.trades(range(5)))
+    wait_until(lambda: writer.stats.pending == 5)
+    began = monotonic()
+    report = writer.close(timeout=600.0)
+    assert monotonic() - began < 60.0
+    assert (report.pending, report.unspooled, report.failure) == (5, 0, "Too busy.")
+    assert store.tries == 1
+
+
+def test_closing_does_not_wait_for_the_end_of_a_pause(tmp_path: Path, rows: Any) -> None:
+    store = UnwillingStore(StoreUnavailable("The store is away."))
+    with Writer(store, spool=tmp_path, batching=Batching(5, 3600.0, 1_000_000_000), delays=an_hour) as writer:
+        writer.accept(rows.trades(range(6)))
+        wait_until(lambda: writer.failed is not None)
+        assert writer.close().pending == 0
+    assert store.tries == 2
+
+
+def test_a_denial_is_told_once_and_tried_slowly_until_somebody_mends_it(
+    tmp_path: Path, rows: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="marketlab")
+    clock = ManualClock()
+    store = UnwillingStore(*[StoreDenied("The token is wrong: set INFLUXDB_TOKEN.")] * 3)
+    batching = Batching(5, 3600.0, 1_000_000_000)
+    with Writer(store, spool=tmp_path, batching=batching, clock=clock, delays=at_once) as writer:
+        writer.accept(rows.trades(range(6)))
+        wait_until(lambda: writer.stats.tries == 1)
+        for tries in (2, 3):
+            clock._elapsed += 29.0
+            assert not Event().wait(0.3)
+            assert writer.stats.tries == tries - 1
+            clock._elapsed += 2.0
+            wait_until(lambda tries=tries: writer.stats.tries == tries)
+        assert writer.stats.failure == "The token is wrong: set INFLUXDB_TOKEN."
+        clock._elapsed += 31.0
+        wait_until(lambda: writer.stats.pending == 0)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            "The token is wrong: set INFLUXDB_TOKEN. It will be tried again; what comes waits in the spool.",
+        ),
+        ("INFO", "memory:// takes records again."),
+    ]
+
+
+def test_flush_says_at_once_that_a_store_denies(tmp_path: Path, rows: Any) -> None:
+    store = UnwillingStore(*[StoreDenied("The token is wrong.")] * 100)
+    with Writer(store, spool=tmp_path, batching=LARGE) as writer:
+        writer.accept(rows.trades(range(6)))
+        began = monotonic()
+        with pytest.raises(StoreUnavailable, match=r"6 records are not in .* yet\. The token is wrong"):
+            writer.flush(timeout=600.0)
+        assert writer.close(timeout=600.0).pending == 6
+        assert monotonic() - began < 60.0
+
+
+def test_what_waits_is_handed_over_together_up_to_what_the_store_likes_at_most(tmp_path: Path, rows: Any) -> None:
+    store = UnwillingStore(StoreUnavailable("The store is away."))
+    batching = Batching(10, 3600.0, 1_000_000_000, most=50)
+    with Writer(store, spool=tmp_path, batching=batching, delays=an_hour, sync_seconds=0.005) as writer:
+        for start in range(0, 200, 10):
+            writer.accept(rows.trades(range(start, start + 10)))
+            expected = start // 10 + 1
+            wait_until(lambda expected=expected: writer.stats.segments == expected)
+        report = writer.flush()
+        assert (report.flushes, report.segments) == (len(store.sizes), 0)
+    assert store.sizes == [10, 50, 50, 50, 40]
+    assert store.read("trades").get_column("trade_id").to_list() == [str(number) for number in range(200)]
+
+
+def test_running_klines_come_with_each_batch_and_count_for_nothing(tmp_path: Path, rows: Any) -> None:
+    store, running = MemoryStore(), [rows.kline(1, closed=False, count=3)]
+    with Writer(store, spool=tmp_path, batching=LARGE, running=lambda: running) as writer:
+        writer.accept(rows.trades(range(2)))
+        report = writer.flush()
+        assert (report.accepted, report.pending, report.rows) == (2, 0, {"trades": 2, "klines": 1})
+        running[:] = [rows.kline(1, closed=False, count=9)]
+        writer.accept(rows.trades(range(2, 3)))
+        writer.flush()
+        klines = store.read("klines", include_open=True)
+        assert klines.get_column("trade_count").to_list() == [9]
+        running.clear()
+        writer.accept([rows.kline(1, count=10)])
+    assert store.read("klines").get_column("trade_count").to_list() == [10]
