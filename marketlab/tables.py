@@ -229,6 +229,8 @@ def unique(name: str, table: pl.DataFrame) -> pl.DataFrame:
     better = _BETTER.get(name)
     if better is None:
         return table.unique(subset=key, keep="first", maintain_order=True)
+    if not table.select(key).is_duplicated().any():
+        return table
     placed = table.with_row_index(_PLACE)
     ranked = placed.sort(pl.col(_PLACE).min().over(key), *better, maintain_order=True)
     return ranked.unique(subset=key, keep="first", maintain_order=True).drop(_PLACE)

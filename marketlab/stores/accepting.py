@@ -29,15 +29,17 @@ def accepted(name: str, table: pl.DataFrame) -> pl.DataFrame:
             raise WriteRejected(str(error)) from None
         table = table.select(list(wanted.schema))
     nullable = wanted.nullable
-    lacking = [pl.col(column).is_null() for column in wanted.schema if column not in nullable]
-    lacking += [pl.col(column) == "" for column in ("exchange", "symbol")]
+    # Nearly always all is well: a column is asked as a whole, and which row it was only then.
+    holed = [column for column in wanted.schema if column not in nullable and table.get_column(column).null_count()]
+    lacking = [pl.col(column).is_null() for column in holed]
+    lacking += [pl.col(column) == "" for column in ("exchange", "symbol") if (table.get_column(column) == "").any()]
     _refuse(name, table, lacking, "lack a value that every row must have")
     numbers = [column for column, kind in wanted.schema.items() if kind == pl.Float64()]
-    _refuse(name, table, [~pl.col(column).is_finite() for column in numbers], "hold a number that is NaN or infinite")
+    wild = [column for column in numbers if not table.get_column(column).is_finite().all()]
+    _refuse(name, table, [~pl.col(column).is_finite() for column in wild], "hold a number that is NaN or infinite")
     for column in wanted.schema:
         if column in _WORDS:
             words = _WORDS[column]
-            # Nearly always a few words: what is not among them is looked for only where there is such a word.
             if not set(table.get_column(column).unique()) <= set(words):
                 _refuse(name, table, [~pl.col(column).is_in(words)], f"have a {column} other than {', '.join(words)}")
         elif column in _SIDES_OF_BOOK and not _is_finite(table.get_column(column)):

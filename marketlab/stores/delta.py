@@ -170,14 +170,14 @@ class DeltaStore(Asking):
         name = wanted.table.name
         table = self._table(name)
         spooled = self._spooled(wanted)
-        handle = table.open()
-        if handle is None:
+        files = table.listing()
+        if files is None:
             parts = [spooled.lazy()]
         elif spooled.is_empty():
-            parts = [table.scan(handle, wanted)]
+            parts = [table.scan(files, wanted)]
         else:
-            coming = changes(name, table.held(handle, spooled), spooled)
-            stored = table.scan(handle, wanted)
+            coming = changes(name, table.held(files, spooled), spooled)
+            stored = table.scan(files, wanted)
             if not coming.better.is_empty():
                 key = list(wanted.table.key)
                 stored = stored.join(coming.better.lazy().select(key), on=key, how="anti")

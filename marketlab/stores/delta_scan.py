@@ -8,12 +8,37 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
+from deltalake import DeltaTable
 
 from marketlab import tables
-from marketlab.stores.delta_terms import PARTITION, SLACK
+from marketlab.stores.delta_terms import PARTITION, SLACK, ranged
 from marketlab.stores.selection import Selection
 
-__all__ = ["chosen", "paths", "scan"]
+__all__ = ["chosen", "listing", "paths", "scan"]
+
+
+def listing(handle: DeltaTable, table: tables.TableSpec) -> pl.DataFrame:
+    """The live files: path, exchange, symbol, rows, bytes, the range (low, high) of the time, and that (least, most) of the
+    column by which rows are looked for; ranges are null where they are unknown."""
+    actions = pl.DataFrame(handle.get_add_actions(flatten=True))
+    edges = {"low": ("min", table.time), "high": ("max", table.time)}
+    edges |= {"least": ("min", ranged(table)), "most": ("max", ranged(table))}
+    if actions.is_empty():
+        schema = {**dict.fromkeys(("path", *PARTITION), pl.String()), "rows": pl.Int64(), "bytes": pl.Int64()}
+        return pl.DataFrame(schema={**schema, **{name: table.schema[column] for name, (_, column) in edges.items()}})
+    have = actions.columns
+    return actions.select(
+        "path",
+        *(pl.col(f"partition.{column}").alias(column) for column in PARTITION),
+        pl.col("num_records").alias("rows"),
+        pl.col("size_bytes").alias("bytes"),
+        *(
+            (pl.col(f"{edge}.{column}") if f"{edge}.{column}" in have else pl.lit(None))
+            .cast(table.schema[column])
+            .alias(name)
+            for name, (edge, column) in edges.items()
+        ),
+    )
 
 
 def paths(root: Path, files: pl.DataFrame) -> list[Path]:

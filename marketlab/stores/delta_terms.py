@@ -11,13 +11,16 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable
 from marketlab.stores.selection import Selection
 
-__all__ = ["PARTITION", "SLACK", "condition", "matching", "mistake", "ranged", "same_columns", "schema"]
+__all__ = ["PARTITION", "SETTINGS", "SLACK", "condition", "matching", "mistake", "ranged", "same_columns", "schema"]
 
 PARTITION = ("exchange", "symbol")
 """The columns by which a table lies in folders."""
 
 SLACK = timedelta(milliseconds=1)
 """By how much times are widened: statistics hold milliseconds, and one fact may be told in ms and in us."""
+
+SETTINGS = {"delta.logRetentionDuration": "interval 1 days", "delta.checkpointInterval": "10"}
+"""Of new tables; each commit costs as much as there are commits since the last checkpoint."""
 
 _RANGE = {"quotes": "update_id", "book_updates": "last_id", "book_snapshots": "update_id"}
 _LEVEL = StructType([Field("price", PrimitiveType("double")), Field("size", PrimitiveType("double"))])

@@ -1,0 +1,52 @@
+"""A handle on a Delta table that is kept: stepping from commit to commit costs a fraction of opening the table anew."""
+
+import time
+from pathlib import Path
+
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+__all__ = ["KeptHandle"]
+
+FRESH_SECONDS = 600.0
+
+
+class KeptHandle:
+    """The newest version of the table at `path`. One thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._table: DeltaTable | None = None
+        self._folder: tuple[int, int] | None = None
+        self._at = 0.0
+
+    def newest(self) -> DeltaTable | None:
+        """The table as it is now; None where there is none.
+
+        Raises:
+            DeltaError, OSError: it cannot be read just now.
+        """
+        now = time.time()
+        try:
+            # Asked for first, since deltalake says the same of what is not there and of what cannot be looked at.
+            found = (self._path / "_delta_log").stat()
+        except FileNotFoundError:
+            self.forget()
+            return None
+        folder = (found.st_dev, found.st_ino)
+        # Commits that are older than a checkpoint are cleaned away in the end: a handle that has slept for long must not
+        # take the last step that it can find for the newest version.
+        if self._table is None or folder != self._folder or abs(now - self._at) >= FRESH_SECONDS:
+            self.forget()
+            try:
+                self._table = DeltaTable(self._path)
+            except TableNotFoundError:
+                return None
+        else:
+            self._table.update_incremental()
+        self._folder, self._at = folder, now
+        return self._table
+
+    def forget(self) -> None:
+        """Open the table anew when it is asked for next."""
+        self._table = None
