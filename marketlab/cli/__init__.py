@@ -41,6 +41,7 @@ COMMANDS = {
     "analyze": "Price changes and statistics of stored klines.",
     "export": "Write rows of a store to a parquet, csv or arrow file.",
     "copy": "Copy a store into another, and count both sides.",
+    "flush": "Take batches from a queue and store them.",
     "status": "Settings and their sources, versions, what the store holds.",
     "lab": "Open the shipped notebooks in JupyterLab.",
 }

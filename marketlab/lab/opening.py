@@ -16,7 +16,7 @@ from marketlab.stores.writer import Writer
 if TYPE_CHECKING:
     from marketlab.config import Settings
 
-__all__ = ["batching", "keeping"]
+__all__ = ["batching", "keeping", "require_answers"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def keeping(places: Iterable[str | Sink], settings: "Settings", *, patient: bool
     with ExitStack() as stack:
         distinct = dict.fromkeys(places)
         sinks = [stack.enter_context(open_sink(at, settings)) if isinstance(at, str) else at for at in distinct]
-        _require_answers(sinks, settings, patient=patient)
+        require_answers(sinks, settings, patient=patient)
         writers = []
         for at, sink in zip(distinct, sinks, strict=True):
             writer = Writer(
@@ -68,7 +68,13 @@ def keeping(places: Iterable[str | Sink], settings: "Settings", *, patient: bool
             keeper.close()
 
 
-def _require_answers(sinks: Sequence[Sink], settings: "Settings", *, patient: bool) -> None:
+def require_answers(sinks: Sequence[Sink], settings: "Settings", *, patient: bool) -> None:
+    """That every server is there and lets us in, asked at once; local stores are not asked.
+
+    Raises:
+        StoreDenied: a wrong token, a missing database and the like.
+        StoreUnavailable: a server does not answer, and nobody is patient.
+    """
     served = [sink for sink in sinks if sink.spool is None and place_of(sink, settings.spool) is not None]
     with ThreadPoolExecutor(max(1, len(served))) as pool:
         failures = [failure for failure in pool.map(_failure, served) if failure is not None]

@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Batching", "Commit", "Coverage", "Moment", "Queue", "Sink", "Store", "Taken"]
+__all__ = ["USUAL_TRIES", "Batching", "Commit", "Coverage", "Moment", "Queue", "Sink", "Store", "Taken"]
 
 Moment: TypeAlias = str | int | date | datetime
 """A point in time: text without a zone is UTC, an integer is microseconds since 1970 UTC."""
@@ -169,6 +169,10 @@ class Store(Sink, Protocol):
         ...
 
 
+USUAL_TRIES = 3
+"""How often a batch may be handed out before there is something wrong with it rather than with those who took it."""
+
+
 class Taken(msgspec.Struct, frozen=True):
     """A batch that a queue has handed out and not yet forgotten; `tries` counts how often it was handed out.
 
@@ -195,7 +199,7 @@ class Queue(Sink, Protocol):
         """Batches of about `rows` rows in all for one of those who store, oldest first; [] after `wait` seconds without.
 
         Batches that another one has taken and not acknowledged for `idle` seconds are taken over first. One that was
-        handed out many times comes when there is nothing else, and alone.
+        handed out `USUAL_TRIES` times comes when there is nothing else, and alone.
 
         Raises:
             StoreUnavailable: the queue does not answer.

@@ -11,8 +11,8 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import msgspec
 import polars as pl
@@ -38,7 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class _Part(msgspec.Struct):
-    """Records of one table that are written at once; a whole table still has its commit."""
+    """Records of one table that are written at once; a whole table still has its commit.
+
+    One that came as a table has its records only when some of them are refused.
+    """
 
     name: str
     records: list[Any]
@@ -53,7 +56,7 @@ class Delivery:
     """
 
     def __init__(
-        self, store: Sink, contents: Contents, commit: Commit, dead_letters: DeadLetters, hopeless: set[str]
+        self, store: Sink, contents: Contents, commit: Commit | None, dead_letters: DeadLetters, hopeless: set[str]
     ) -> None:
         self.rows: dict[str, int] = {}
         self.changed: dict[str, int] = {}
@@ -67,6 +70,16 @@ class Delivery:
         self._cuts = {name: _FEW if name in hopeless else _PARTS for name in names}
         # What is left was never a record.
         self._unreadable = [*contents.unreadable, *(one for group in groups.values() for one in group)]
+
+    @classmethod
+    def of_tables(
+        cls, store: Sink, whole: Mapping[str, pl.DataFrame], dead_letters: DeadLetters, hopeless: set[str]
+    ) -> Self:
+        """A load that is tables of the promised schema already, and comes from no single writer: without a commit."""
+        delivery = cls(store, Contents([], []), None, dead_letters, hopeless)
+        delivery._parts += [_Part(name, [], None, table) for name, table in whole.items()]
+        delivery._cuts = {name: _FEW if name in hopeless else _PARTS for name in whole}
+        return delivery
 
     def run(self) -> None:
         """Hand over what is left; may be called again after a failure.
@@ -135,6 +148,8 @@ class Delivery:
 
     def _sorted_out(self, part: _Part, error: WriteRejected) -> list[_Part]:
         records = part.records
+        if part.table is not None and not records:
+            records = tables.to_records(part.name, part.table)
         if error.rows:
             refused = set(error.rows)
             self._set_aside(part.name, error, [records[row] for row in sorted(refused)])

@@ -42,6 +42,7 @@ def unpacked(id: str, consumer: str, fields: Mapping[bytes, bytes], tries: int) 
     try:
         table = pl.read_ipc_stream(BytesIO(content))
         tables.check(name, table)
+        table = table.select(list(tables.spec(name).schema))
     except _UNREADABLE:
         return Taken(id, consumer, name, None, content, int(rows) if rows.isdigit() else 0, tries)
     return Taken(id, consumer, name, table, content, table.height, tries)

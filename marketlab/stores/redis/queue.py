@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from marketlab.errors import StoreDenied, StoreUnavailable
 from marketlab.stores.accepting import accepted
-from marketlab.stores.contract import Batching, Commit, Taken
+from marketlab.stores.contract import USUAL_TRIES, Batching, Commit, Taken
 from marketlab.stores.redis import scripts
 from marketlab.stores.redis.address import Address
 from marketlab.stores.redis.faults import told
@@ -35,7 +35,6 @@ __all__ = ["RedisQueue"]
 _GROUP = "flush"
 _PART = 10_000  # rows of an entry at most, so that flushers can share a large table
 _LOOK_S = 0.2
-_USUAL_TRIES = 3
 _TICK_S = 60
 _MARK_S = 7 * 86_400
 _AT_ONCE_MS = 86_400_000
@@ -108,7 +107,7 @@ class RedisQueue:
         with self._lock:
             self._consumers.add(consumer)
         while True:
-            values: list[str | int] = [_GROUP, consumer, round(idle * 1_000), rows, _USUAL_TRIES]
+            values: list[str | int] = [_GROUP, consumer, round(idle * 1_000), rows, USUAL_TRIES]
             with self._asking():
                 found = self._take(keys=[self._stream], args=values)
             left = deadline - monotonic()
