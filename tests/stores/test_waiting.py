@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketlab.clock import ManualClock
-from marketlab.records import Record
+from marketlab.records import Kline, Record
 from marketlab.stores.contract import Batching, Commit
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.delivery import Delivery
@@ -173,7 +173,8 @@ def test_what_is_on_its_way_is_not_dropped(tmp_path: Path, rows: Any) -> None:
 def test_a_running_kline_goes_with_a_batch_as_it_stands_then_and_only_when_it_changed(
     tmp_path: Path, rows: Any
 ) -> None:
-    clock, running = ManualClock(), []
+    clock = ManualClock()
+    running: list[Kline] = []
     spool = Spool.create(tmp_path)
     limits = Batching(1_000, 10.0, 1_000_000)
     intake = Intake(spool, limits, clock, DeadLetters(tmp_path, clock), lambda: running)
