@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..servers import InfluxServer, RedisServer, free_port
+
 Run = Callable[..., Any]
 
 
@@ -93,3 +95,22 @@ def test_a_trial_that_fails_names_the_step_in_one_sentence(run: Run, tmp_path: P
     assert ended.code == 2
     assert json.loads(ended.out)["failed"] == "connect"
     assert ended.err.count("\n") == 1
+
+
+def test_a_trial_says_whose_fault_it_is(run: Run, influxdb1: InfluxServer) -> None:
+    missing = run("status", "--test-store", influxdb1.url("not_there"))
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
+    assert missing.err.startswith("The step write failed: ")
+    assert "'not_there'" in missing.err
+    away = run("status", "--test-store", f"influxdb://127.0.0.1:{free_port()}/market")
+    assert (away.code, away.err.count("\n")) == (3, 1)
+    assert away.err.startswith("The step connect failed: ")
+
+
+def test_a_queue_in_the_place_of_a_store_says_how_much_waits(run: Run, redis: RedisServer) -> None:
+    ended = run("status", "--store", redis.url, "--json")
+    found = json.loads(ended.out)["store"]
+    assert (ended.code, found["reachable"], found["holds"]) == (0, True, [])
+    assert isinstance(found["waiting"], int)
+    assert "batches wait in this queue" in run("status", "--store", redis.url).out
+    assert run("status", "--store", f"redis://127.0.0.1:{free_port()}/0").code == 3

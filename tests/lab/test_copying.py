@@ -1,6 +1,7 @@
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from marketlab.lab.copying import Copying
 from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Gap, Kline, Origin, Quote, Record, Ticker, Trade
 from marketlab.stores.contract import Commit, Store
 from marketlab.stores.memory import MemoryStore
+from marketlab.stores.open import open_store
 
+from ..servers import InfluxServer
 from ..stores.places import PLACES
 
 START = 1_723_161_600_000_000
 MINUTE = 60_000_000
-PAIRS = [*permutations(PLACES, 2), *((kind, kind) for kind in PLACES)]
+# Every kind gives and takes; all pairs would tell no more.
+PAIRS = [*(("memory", kind) for kind in PLACES), *((kind, "delta") for kind in PLACES if kind != "memory")]
 
 
 def trade(number: int, symbol: str = "BTCUSDT", *, origin: Origin = "stream") -> Trade:
@@ -159,6 +163,58 @@ def test_an_interrupted_copy_goes_on_where_it_stopped() -> None:
     assert taking.read("trades").equals(giving.read("trades"))
     # What was missing, and at most a few pieces more.
     assert 100 < sum(table.height for table in taking.handed) <= 150
+
+
+_KILLED = """
+import sys
+from marketlab.lab.copying import Copying
+from marketlab.stores.open import open_store
+
+for _ in Copying(open_store(sys.argv[1]), open_store(sys.argv[2]), rows=10).run():
+    print("piece", flush=True)
+    sys.stdin.read(1)
+"""
+
+
+def test_a_copy_that_was_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    urls = f"delta://{tmp_path}/from", f"delta://{tmp_path}/to"
+    with open_store(urls[0]) as giving, open_store(urls[1]) as taking:
+        giving.write("trades", trades(range(60)))
+        with subprocess.Popen(
+            [sys.executable, "-c", _KILLED, *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            for _ in range(3):
+                program.stdout.readline()
+                program.stdin.write(b".")
+                program.stdin.flush()
+            program.kill()
+        held = taking.read("trades").height
+        assert held in (30, 40)
+        copied = done(Copying(giving, taking, rows=10))
+        assert copied.written["trades"] == 60 - held
+        assert taking.read("trades").equals(giving.read("trades"))
+
+
+def test_a_server_that_is_killed_in_the_middle_is_waited_for(absent: Any) -> None:
+    if InfluxServer.missing():
+        absent(InfluxServer.part, InfluxServer.missing())
+    giving, pauses = MemoryStore(), list[float]()
+    giving.write("trades", trades(range(60)))
+    with InfluxServer() as server, open_store(f"{server.url('copied')}?create=true") as taking:
+
+        def wait(seconds: float) -> None:
+            pauses.append(seconds)
+            server.start()
+
+        copying = Copying(giving, taking, pause=wait, rows=10)
+        for piece, _ in enumerate(copying.run()):
+            if piece == 2:
+                server.kill()
+        assert len(pauses) == 1
+        assert taking.read("trades").equals(giving.read("trades"))
+        assert [(part.rows, part.lacking) for part in copying.copied] == [(60, 0)]
 
 
 def test_a_piece_that_had_arrived_in_part_is_made_whole() -> None:

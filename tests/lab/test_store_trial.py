@@ -5,14 +5,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from redis import Redis
 
 from marketlab import tables
 from marketlab.errors import StoreDenied, StoreError, StoreUnavailable, UsageError
 from marketlab.lab.store_trial import sample, try_out
 from marketlab.stores.contract import Commit
 from marketlab.stores.memory import MemoryStore
-from marketlab.stores.open import open_store
+from marketlab.stores.open import open_queue, open_store
 
+from ..servers import RedisServer
 from ..stores.places import PLACES
 
 NOW = 1_723_161_612_345_678
@@ -41,6 +43,16 @@ def test_a_store_that_works_gives_the_sample_back_and_is_as_it_was(
         }
         with opened() as store:
             assert all(not store.coverage(name) for name in tables.TABLES)
+
+
+def test_a_queue_that_works_hands_the_sample_out_and_nobody_else_sees_it(redis: RedisServer) -> None:
+    with Redis(port=redis.port) as client:
+        before = sorted(client.keys())
+        trial = try_out(redis.url, lambda: open_queue(redis.url), now=NOW)
+        assert trial.failure is None, trial.failure
+        assert [step.step for step in trial.steps] == ["connect", "write", "take", "acknowledge", "delete"]
+        assert all(table.equals(trial.found[name]) for name, table in sample(NOW).items())
+        assert sorted(client.keys()) == before
 
 
 def test_what_cannot_be_opened_is_told_with_its_step_and_without_secrets() -> None:
