@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from marketlab import tables
-from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol, UsageError, WriteRejected
+from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol, Unsupported, UsageError, WriteRejected
 from marketlab.records import Ticker
 from marketlab.stores.contract import Commit, Coverage, Store
 from marketlab.stores.open import schemes
@@ -282,9 +282,25 @@ def test_coverage_says_what_is_there(store: Store, rows: Any) -> None:
     assert [(found.interval, found.rows) for found in store.coverage("klines")] == [("1m", 1)]
 
 
+def deleted(store: Store, part: dict[str, Any]) -> int | str:
+    try:
+        return store.delete("trades", **part)
+    except Unsupported as error:
+        return str(error)
+
+
 def test_delete_removes_a_part(store: Store, rows: Any) -> None:
     put(store, *rows.trades(range(10)), *rows.trades(range(10), "ETHUSDT"))
-    assert store.delete("trades", symbol="BTCUSDT", start=rows.midnight + 2_000, end=rows.midnight + 5_000) == 3
+    part: dict[str, Any] = {"symbol": "BTCUSDT", "start": rows.midnight + 2_000, "end": rows.midnight + 5_000}
+    removed = deleted(store, part)
+    if isinstance(removed, str):
+        # One that cannot takes nothing, says so, and can forget a whole table.
+        assert "whole table" in removed
+        assert store.read("trades").height == store.delete("trades") == 20
+        assert store.read("trades").is_empty()
+        assert put(store, *rows.trades(range(10))) == 10
+        return
+    assert removed == 3
     assert ids(store.read("trades", symbol="BTCUSDT")) == ["0", "1", "5", "6", "7", "8", "9"]
     assert store.read("trades", symbol="ETHUSDT").height == 10
     assert store.delete("trades", symbol="ETHUSDT", exchange="binance") == 10

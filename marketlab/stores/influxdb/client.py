@@ -225,9 +225,16 @@ class Client:
 _TLS_HINT = "mend tls= in the URL, or name the authority's certificate in SSL_CERT_FILE"
 
 
+class _Line(msgspec.Struct):
+    error_message: str
+    line_number: int
+
+
 class _Told(msgspec.Struct):
     message: str = ""
     error: str = ""
+    data: _Line | list[_Line] | None = None
+    """Which lines 3.x refuses."""
 
 
 def told(answer: httpx.Response) -> str:
@@ -237,7 +244,9 @@ def told(answer: httpx.Response) -> str:
     except msgspec.MsgspecError:
         words = answer.text
     else:
-        words = found.message or found.error
+        lines = [found.data] if isinstance(found.data, _Line) else found.data or []
+        words = "; ".join(f"line {line.line_number}: {line.error_message}" for line in lines)
+        words = words or found.message or found.error
     return " ".join(words.split())[:500]
 
 

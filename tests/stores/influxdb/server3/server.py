@@ -112,6 +112,8 @@ class _Front(ThreadingHTTPServer):
 def _pass_on(source: socket.socket, target: socket.socket, most: int | None = None) -> None:
     passed = 0
     with suppress(OSError):
+        # Flight's frames are small and wait for one another.
+        target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while data := source.recv(65_536):
             passed += len(data)
             if most is not None and passed > most:
