@@ -88,9 +88,9 @@ class Flight:
             finally:
                 reader.cancel()
         except InfluxDB3ClientQueryError as error:
-            raise self._told(error.__context__ or error, given) from None
+            raise self.meaning(error.__context__ or error, given) from None
         except (pa.ArrowException, flight.FlightError, OSError) as error:
-            raise self._told(error, given) from None
+            raise self.meaning(error, given) from None
 
     def table(self, text: str, language: str = "sql") -> pl.DataFrame:
         """The whole answer; otherwise as `tables`."""
@@ -100,7 +100,8 @@ class Flight:
         """Close the connections; twice is once."""
         self._flight.close()
 
-    def _told(self, error: BaseException, given: int) -> MarketlabError:
+    def meaning(self, error: BaseException, given: int = 0) -> MarketlabError:
+        """What went wrong, in one sentence; `given` rows of the answer are out already."""
         name, words = self._client.name, _words(error)
         if given:
             return StoreUnavailable(f"{name} broke off in the middle of its answer ({words}); ask again.")
