@@ -61,7 +61,7 @@ class Client:
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
         seconds: float = _READ_S,
-        refused: Complaint = UsageError,
+        refused: Complaint | None = None,
     ) -> httpx.Response:
         """The whole answer to a request.
 
@@ -72,7 +72,8 @@ class Client:
             content: the body; packed on its way to another machine.
             headers: of this request.
             seconds: how long the server may keep silent.
-            refused: makes the error where the server understands the request and refuses it (400, 413, 422 and their like).
+            refused: makes the error where the server understands the request and refuses it (400, 413, 422 and their like); a UsageError
+                with its words, if not given.
 
         Raises:
             StoreUnavailable: no answer, a server that is too busy, or an answer that broke off.
@@ -106,7 +107,7 @@ class Client:
         params: Mapping[str, str] | None = None,
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
-        refused: Complaint = UsageError,
+        refused: Complaint | None = None,
     ) -> Iterator[Iterator[bytes]]:
         """The answer to a request in pieces, while it comes; otherwise as `send`."""
         request = self._request(method, path, params, content, headers, _READ_S)
@@ -121,7 +122,7 @@ class Client:
         finally:
             answer.close()
 
-    def require_good(self, answer: httpx.Response, refused: Complaint = UsageError) -> None:
+    def require_good(self, answer: httpx.Response, refused: Complaint | None = None) -> None:
         """That an answer is one of success; see `send` for what it raises otherwise."""
         if answer.is_success:
             return
@@ -143,7 +144,11 @@ class Client:
             raise StoreDenied(
                 f"{self.name} has nothing at {answer.request.url.path} ({status} {words}); mend host, port and version."
             )
-        raise refused(words or f"status {status}")
+        raise (refused or self.misunderstood)(words or f"status {status}")
+
+    def misunderstood(self, words: str) -> UsageError:
+        """The error for a question that the server cannot answer, in its words."""
+        return UsageError(f"{self.name} does not understand this: {words}.")
 
     def denied(self, words: str) -> StoreDenied | None:
         """The error for a database or organisation that is not there, if that is what the server's words say."""

@@ -106,7 +106,7 @@ def _line(body: bytes, start: int, limit: int) -> tuple[bytes, int]:
 
 
 def _cells(line: bytes) -> list[str]:
-    return next(csv.reader(StringIO(line.decode(), newline="")))
+    return next(csv.reader(StringIO(line.decode(errors="replace"), newline="")))
 
 
 def _parsed(block: _Block, ambiguous: set[str]) -> pl.DataFrame:
@@ -115,7 +115,10 @@ def _parsed(block: _Block, ambiguous: set[str]) -> pl.DataFrame:
     schema |= {name: _TYPES.get(kind, pl.String()) for name, kind in zip(block.names, block.types, strict=True)}
     found = pl.DataFrame(schema=schema).drop("\0mark")
     if block.rows:
-        found = pl.read_csv(block.rows, has_header=False, schema=schema, columns=list(range(1, len(schema))))
+        # A server keeps, and gives back, bytes that are no text.
+        found = pl.read_csv(
+            block.rows, has_header=False, schema=schema, columns=list(range(1, len(schema))), encoding="utf8-lossy"
+        )
     columns = []
     for name, kind, default in zip(block.names, block.types, block.defaults, strict=True):
         column = pl.col(name)

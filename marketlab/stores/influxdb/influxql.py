@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 import polars as pl
 
-from marketlab.errors import MarketlabError, StoreDenied, StoreUnavailable, UsageError
+from marketlab.errors import MarketlabError, StoreDenied, StoreUnavailable
 from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.answers import (
     SENTINEL,
@@ -156,4 +156,4 @@ class InfluxQL:
             return denied
         if _STOPPED.search(words):
             return StoreUnavailable(f"{client.name} did not answer to the end ({words}); try again.")
-        return UsageError(f"{client.name} does not understand this: {words}.")
+        return client.misunderstood(words)

@@ -108,12 +108,11 @@ class Version2:
             params=self._where(),
             content=msgspec.json.encode(asked),
             headers={"Accept": "application/csv", **_JSON},
-            refused=self._not_understood,
         )
         try:
             return flux.table_of(answer.content)
         except flux.BrokenOffError as error:
-            raise self._not_understood(str(error)) from None
+            raise self._client.misunderstood(str(error)) from None
 
     def close(self) -> None:
         """See `Dialect.close`."""
@@ -160,7 +159,6 @@ class Version2:
             params={**self._where(), "bucket": self._address.database},
             content=msgspec.json.encode(going),
             headers=_JSON,
-            refused=self._not_understood,
         )
 
     def _rejected(self, words: str) -> WriteRejected:
@@ -168,9 +166,6 @@ class Version2:
 
     def _not_made(self, words: str) -> StoreDenied:
         return StoreDenied(f"{self._client.name} made no bucket {self._address.database!r}: {words}.")
-
-    def _not_understood(self, words: str) -> UsageError:
-        return UsageError(f"{self._client.name} does not understand this: {words}.")
 
 
 def _text(moment: datetime, end: str = "000Z") -> str:
