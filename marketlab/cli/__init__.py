@@ -42,6 +42,7 @@ COMMANDS = {
     "export": "Write rows of a store to a parquet, csv or arrow file.",
     "copy": "Copy a store into another, and count both sides.",
     "flush": "Take batches from a queue and store them.",
+    "spool": "What waits for stores: list it, store it now, or throw it away.",
     "status": "Settings and their sources, versions, what the store holds.",
     "lab": "Open the shipped notebooks in JupyterLab.",
 }

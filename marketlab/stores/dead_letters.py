@@ -22,38 +22,44 @@ from marketlab.clock import Clock
 from marketlab.records import Record
 from marketlab.stores.spool import unavailable, write_all
 
-__all__ = ["DeadLetters", "Letter", "letters", "taken_out"]
+__all__ = ["DeadLetters", "Letter", "content_of", "letters", "taken_out"]
 
 _NAME = "dead_letters.jsonl"
 _TAKEN = ".taken.jsonl"
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """A line of the file, and the record that was refused: None where it is not one, or cannot be read back."""
+    """A line of the file without the record."""
 
     at: int
     table: str | None
     reason: str
-    record: msgspec.Raw = msgspec.Raw(b"null")
 
-    @property
-    def content(self) -> Record | None:
-        """What was refused."""
-        try:
-            return _RECORD.decode(self.record)
-        except msgspec.MsgspecError:
-            return None
+
+class _Content(msgspec.Struct, frozen=True):
+    record: Record
 
 
 _LETTER = msgspec.json.Decoder(Letter)
-_RECORD = msgspec.json.Decoder(Record)
+_CONTENT = msgspec.json.Decoder(_Content)
+
+
+def content_of(line: bytes) -> Record | None:
+    """The record that a line of the file holds; None where it never was one, or cannot be read back (NaN)."""
+    try:
+        return _CONTENT.decode(line).record
+    except msgspec.MsgspecError:
+        return None
 
 
 def letters(root: Path) -> Iterator[Letter]:
     """All dead letters of a spool, oldest first as far as their files tell."""
     for path in [*sorted(root.glob(f"*{_TAKEN}")), root / _NAME]:
         for line in _lines(path):
-            yield _LETTER.decode(line)
+            try:
+                yield _LETTER.decode(line)
+            except msgspec.MsgspecError:
+                yield Letter(0, None, "This line is damaged.")
 
 
 @contextmanager
@@ -104,13 +110,21 @@ class DeadLetters:
             StoreUnavailable: the disk does not let us.
         """
         lines = [self._line(table, reason, record) for record in refused]
-        if not lines:
-            return
-        try:
-            self._append(b"".join(lines))
-        except OSError as error:
-            raise unavailable(self.path, error) from error
+        self.put_back(lines)
         self.count += len(lines)
+
+    def put_back(self, lines: Iterable[bytes]) -> None:
+        """Lines of such a file, as they are.
+
+        Raises:
+            StoreUnavailable: the disk does not let us.
+        """
+        text = b"".join(lines)
+        if text:
+            try:
+                self._append(text)
+            except OSError as error:
+                raise unavailable(self.path, error) from error
 
     def _append(self, text: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

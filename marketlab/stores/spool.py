@@ -29,7 +29,7 @@ from marketlab.errors import StoreUnavailable
 from marketlab.records import Record
 from marketlab.stores import crashpoints
 
-__all__ = ["Contents", "Spool", "read_segment", "segments", "unavailable", "write_all"]
+__all__ = ["Contents", "Spool", "owners", "read_segment", "segments", "unavailable", "write_all"]
 
 _HEADER = struct.Struct("<II")
 _SUFFIX = ".segment"
@@ -71,6 +71,18 @@ def segments(root: Path) -> list[Path]:
         if not directory.name.startswith("."):
             found += [path for path in _listed(directory) if path.suffix == _SUFFIX]
     return sorted(found)
+
+
+def owners(root: Path) -> list[tuple[Path, bool]]:
+    """The directories below a spool's root, and whether the owner of each lives."""
+    found = []
+    for directory in sorted(_listed(root)):
+        if not directory.name.startswith(".") and (directory / "lock").is_file():
+            lock = _locked(directory, fcntl.LOCK_SH)
+            found.append((directory, lock is None))
+            if lock is not None:
+                os.close(lock)
+    return found
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -282,13 +294,13 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _locked(directory: Path) -> int | None:
+def _locked(directory: Path, how: int = fcntl.LOCK_EX) -> int | None:
     try:
         lock = os.open(directory / "lock", os.O_RDWR)
     except OSError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
         # Between opening and locking the owner may have cleared the directory away.
         if os.fstat(lock).st_ino == (directory / "lock").stat().st_ino:
             return lock

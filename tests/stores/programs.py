@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+import polars as pl
+
 from marketlab.errors import StoreUnavailable
 from marketlab.records import Kline, Quote, Record, Trade
-from marketlab.stores.contract import Batching
+from marketlab.stores.contract import Batching, Commit
 from marketlab.stores.delta import DeltaStore
 from marketlab.stores.writer import Writer
 
@@ -42,6 +45,29 @@ def write(folder: Path, count: int) -> None:
         writer.flush()
 
 
+class LateStore(DeltaStore):
+    """Does not answer at first, so that much waits for it."""
+
+    tries = 0
+
+    def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        self.tries += 1
+        if self.tries == 1:
+            time.sleep(1.0)
+            raise StoreUnavailable("The store is late.")
+        return super().write(name, table, commit)
+
+
+def write_late(folder: Path, count: int) -> None:
+    """A collector whose store comes late: what waits is handed over together, in several loads."""
+    batching = Batching(rows=20, seconds=0.2, bytes=1_000_000, most=300)
+    with LateStore(folder, small_files=5) as store, Writer(store, batching=batching, sync_seconds=0.005) as writer:
+        for batch in batches(count):
+            writer.accept(batch)
+            time.sleep(0.005)
+        writer.flush()
+
+
 def watch(folder: Path, count: int) -> None:
     """Reads until everything is there; dies of the first thing that is not as it should be."""
     seen = reads = 0
@@ -60,8 +86,9 @@ def watch(folder: Path, count: int) -> None:
 
 
 def adopt(folder: Path, count: int) -> None:
-    """The next collector: takes over what the last one left."""
-    with DeltaStore(folder, small_files=5) as store, Writer(store) as writer:
+    """The next collector: takes over what the last one left, in other loads than the last one made."""
+    batching = msgspec.structs.replace(DeltaStore.batching, most=170)
+    with DeltaStore(folder, small_files=5) as store, Writer(store, batching=batching) as writer:
         report = writer.close()
         assert not report.pending, report
         assert not report.segments, report
@@ -107,4 +134,6 @@ def full(folder: Path, count: int) -> None:
 
 if __name__ == "__main__":
     what, place, number = sys.argv[1:]
-    {"write": write, "watch": watch, "adopt": adopt, "full": full}[what](Path(place), int(number))
+    {"write": write, "write_late": write_late, "watch": watch, "adopt": adopt, "full": full}[what](
+        Path(place), int(number)
+    )

@@ -30,6 +30,16 @@ MOMENTS = [
     "during-compaction:1",
     "during-compaction:4",
     "after-compaction:2",
+    "between-segments:1",
+    "between-segments:6",
+]
+# What waits is handed over in loads of several segments; these fall into the middle of the first ones.
+JOINED = [
+    "before-commit:2",
+    "after-commit:2",
+    "between-tables:4",
+    "between-segments:2",
+    "between-segments:20",
 ]
 
 
@@ -62,10 +72,13 @@ def test_every_point_is_tried() -> None:
     assert {moment.partition(":")[0] for moment in MOMENTS} == set(crashpoints.NAMES)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_what_was_in_the_spool_is_in_the_store_once(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "moment"),
+    [*(("write", moment) for moment in MOMENTS), *(("write_late", moment) for moment in JOINED)],
+)
+def test_what_was_in_the_spool_is_in_the_store_once(tmp_path: Path, program: str, moment: str) -> None:
     folder, copy = tmp_path / "store", tmp_path / "copy"
-    assert run("write", folder, MARKETLAB_CRASH_AT=moment) == -signal.SIGKILL
+    assert run(program, folder, MARKETLAB_CRASH_AT=moment) == -signal.SIGKILL
     shutil.copytree(folder / "_spool", copy)
     before = DeltaStore(folder).read("trades")
     assert run("adopt", folder) == 0
