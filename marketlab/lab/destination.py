@@ -80,6 +80,8 @@ class _Piece(msgspec.Struct):
     batches: list[Taken]
     delivery: Delivery
     failures: int = 0
+    setbacks: int = 0
+    """Failures in turns in which the store took something else."""
 
 
 class Destination:
@@ -195,10 +197,13 @@ class Destination:
                     self._pieces.append(self._piece(piece.name, batches, piece.failures))
 
     def _part_with(self, failed: list[_Piece]) -> list[Taken]:
-        stuck = [piece for piece in failed if piece.failures > _PATIENT_TRIES and len(piece.batches) == 1]
-        for piece in stuck:
-            self._pieces.remove(piece)
-        return [piece.batches[0] for piece in stuck]
+        stuck = []
+        for piece in failed:
+            piece.setbacks += 1
+            if piece.setbacks >= _PATIENT_TRIES and len(piece.batches) == 1:
+                self._pieces.remove(piece)
+                stuck += piece.batches
+        return stuck
 
     def _piece(self, name: str, batches: list[Taken], failures: int = 0) -> _Piece:
         found = [batch.table for batch in batches if batch.table is not None]
@@ -209,7 +214,7 @@ class Destination:
             contents = Contents([], [batch.content for batch in batches])
             delivery = Delivery(store, contents, None, letters, self._hopeless)
         is_suspect = any(batch.tries > USUAL_TRIES for batch in batches)
-        return _Piece(name, batches, delivery, max(failures, _PATIENT_TRIES * is_suspect))
+        return _Piece(name, batches, delivery, max(failures, is_suspect), _PATIENT_TRIES * is_suspect)
 
 
 def _kind(batch: Taken) -> tuple[bool, str]:

@@ -46,8 +46,8 @@ class MoodyStore(MemoryStore):
         self.commits: set[Commit | None] = set()
 
     def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
-        self.open.wait(60)
         self.writes.append((name, table.height))
+        self.open.wait(60)
         self.commits.add(commit)
         prices = table["price"] if "price" in table.columns else pl.Series([0.0])
         if self.is_away():
