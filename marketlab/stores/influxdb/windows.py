@@ -2,7 +2,8 @@
 
 InfluxDB 3 Core refuses a question that would open more than 432 files (about 72 hours of one table), whatever else the
 question says; only a shorter stretch of time helps. So the whole time is tried first, a stretch that is refused is
-halved, and after each that was answered the next one is twice as long again, as long as it brings few rows.
+halved, and after one that was answered the next is twice as long again, as long as it brings few rows. Each time that was
+too bold, more answers are waited for before it is tried again.
 """
 
 __all__ = ["Windows"]
@@ -12,6 +13,7 @@ _SHORTEST = 1_000_000
 # What the server may hold of the time in nanoseconds; beyond there is nothing to ask for.
 _OLDEST, _YOUNGEST = -(2**63) // 1_000 + 1, 2**63 // 1_000
 _MANY = 2_000_000
+_MOST_PATIENCE = 16
 
 
 class Windows:
@@ -27,6 +29,8 @@ class Windows:
         self._at = min(_EPOCH, end - 1 if end is not None else _EPOCH) if start is None else start
         self._end = max(_FAR, self._at + 1) if end is None else end
         self._width = self._end - self._at
+        self._patience = self._left = 1
+        self._grew = False
 
     @property
     def bounds(self) -> tuple[int | None, int | None] | None:
@@ -41,14 +45,22 @@ class Windows:
         if self._width <= _SHORTEST:
             return False
         self._width //= 2
+        if self._grew:
+            self._patience = min(2 * self._patience, _MOST_PATIENCE)
+        self._grew, self._left = False, self._patience
         return True
 
     def advance(self, rows: int) -> None:
         """The stretch was answered, with so many rows; on to the next."""
         self._at += self._width
         self._from_open = False
-        if rows < _MANY:
+        if self._grew:
+            self._patience = 1
+        self._left -= 1
+        self._grew = rows < _MANY and self._left <= 0
+        if self._grew:
             self._width *= 2
+            self._left = self._patience
         elif rows > 4 * _MANY:
             self._width = max(self._width // 2, _SHORTEST)
         self._width = min(self._width, self._end - self._at)

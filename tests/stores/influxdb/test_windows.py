@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketlab.stores.influxdb.windows import Windows
@@ -64,6 +64,7 @@ def test_an_empty_stretch_asks_nothing() -> None:
     assert Windows(5, 5).bounds is None
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(moments, max_size=20, unique=True), st.integers(1, 5), st.none() | moments, st.none() | moments)
 def test_every_row_is_asked_for_once_and_in_order(
     held: list[int], limit: int, start: int | None, end: int | None

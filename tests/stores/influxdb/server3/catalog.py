@@ -70,14 +70,22 @@ class Table:
             Fault: it does not fit.
             TooMany: the table would have too many columns.
         """
-        named = {name: (kind, value) for name, kind, value in point.fields}
-        if "time" in point.tags or "time" in named:
+        values = {name: value for name, _, value in point.fields}
+        kinds = dict.fromkeys(point.tags, "tag") | {name: kind for name, kind, _ in point.fields}
+        if "time" in kinds:
             raise Fault("'time' is a reserved column")
-        for name, _, _ in point.fields:
-            if sum(name == other for other, _, _ in point.fields) > 1:
-                raise Fault(f"invalid line protocol - multiple instances of '{name}' field found")
+        if len(values) < len(point.fields):
+            names = [name for name, _, _ in point.fields]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Fault(f"invalid line protocol - multiple instances of '{twice}' field found")
         at = _nanoseconds(point.time, unit, now)
-        kinds = dict.fromkeys(point.tags, "tag") | {name: kind for name, (kind, _) in named.items()}
+        if not kinds.items() <= self.columns.items():
+            self._widen(kinds)
+        row = self._rows.setdefault((frozenset(point.tags.items()), at), {"time": at, **point.tags})
+        row.update(values)
+        self._arrow = None
+
+    def _widen(self, kinds: dict[str, str]) -> None:
         for name, kind in kinds.items():
             held = self.columns.get(name, kind)
             if held != kind:
@@ -86,9 +94,6 @@ class Table:
         if len({*self.columns, *kinds}) > _COLUMNS:
             raise TooMany(f"Update to schema would exceed number of columns per table limit of {_COLUMNS} columns")
         self.columns |= kinds
-        row = self._rows.setdefault((frozenset(point.tags.items()), at), {"time": at, **point.tags})
-        row.update({name: value for name, (_, value) in named.items()})
-        self._arrow = None
 
     @property
     def schema(self) -> pa.Schema:

@@ -4,6 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from time import sleep
 from typing import Any, NamedTuple, TypeAlias
 
 from .catalog import PRECISIONS, Catalog, Database, Exists, TooMany, WrongName
@@ -59,6 +60,11 @@ class Web:
         self._catalog = catalog
         self._token = token
         self.files = files
+        self.flush_s = 0.0
+        """How long a write waits for the log; the real one's takes up to a second."""
+        self.most_at_once = 0
+        """How many writes were under way together."""
+        self._under_way = 0
         self._routes: dict[tuple[str, str], Callable[[Request], Reply]] = {
             ("GET", "/health"): _healthy,
             ("GET", "/api/v1/health"): _healthy,
@@ -99,6 +105,16 @@ class Web:
             raise Wrong(401, '{"error": "the request was not authenticated"}')
 
     def _write(self, request: Request) -> Reply:
+        with self._catalog.lock:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            sleep(self.flush_s)
+            return self._written(request)
+        finally:
+            self._under_way -= 1
+
+    def _written(self, request: Request) -> Reply:
         query = request.query
         if not query:
             raise Wrong(400, "missing query parameter 'db'")
