@@ -35,7 +35,8 @@ def accepted(name: str, table: pl.DataFrame) -> pl.DataFrame:
     lacking += [pl.col(column) == "" for column in ("exchange", "symbol") if (table.get_column(column) == "").any()]
     _refuse(name, table, lacking, "lack a value that every row must have")
     numbers = [column for column, kind in wanted.schema.items() if kind == pl.Float64()]
-    wild = [column for column in numbers if not table.get_column(column).is_finite().all()]
+    finite = table.select(pl.col(numbers).is_finite().all())
+    wild = [column for column in numbers if not finite.item(0, column)]
     _refuse(name, table, [~pl.col(column).is_finite() for column in wild], "hold a number that is NaN or infinite")
     for column in wanted.schema:
         if column in _WORDS:

@@ -1,9 +1,10 @@
 """`delta://`: history in a folder, as Delta Lake tables beside one another.
 
-A read sees the tables and what a collector's spool still holds. It takes the spool first, then the table, so nothing
-that was once seen can be missed while a segment moves from one into the other.
+A read sees the tables, what waits beside them in a stage (see `delta_stage`), and what a collector's spool still holds.
+It takes the spool first, then the stage, then the table, so nothing that was once seen can be missed while it moves on.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ __all__ = ["SCHEMES", "DeltaStore", "from_url"]
 SCHEMES = ("delta",)
 # What deltalake turns into another path, or breaks on.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\[\]^|\\]|%[0-9A-Fa-f]{2}")
+_log = logging.getLogger(__name__)
 _STRETCH = 200_000  # rows that `batches` reads at a time, at least
 
 
@@ -94,13 +96,15 @@ class DeltaStore(Asking):
     overwrites: ClassVar[bool] = False
     batching: Batching = Batching(rows=50_000, seconds=10.0, bytes=64_000_000)
 
-    def __init__(self, folder: Path, *, small_files: int = 40, temporary: bool = False) -> None:
+    def __init__(self, folder: Path, *, small_files: int = 40, many_symbols: int = 8, temporary: bool = False) -> None:
         self._temporary = temporary
         self.folder = folder.absolute()
         _require_fit(self.folder)
         self.url = f"delta://{self.folder}"
         self.spool: Path | None = self.folder / "_spool"
-        self._tables = {name: HistoryTable(self.folder / name, name, small_files) for name in tables.TABLES}
+        self._tables = {
+            name: HistoryTable(self.folder / name, name, small_files, many_symbols) for name in tables.TABLES
+        }
         self._lock = Lock()
         self._closed = False
 
@@ -135,9 +139,19 @@ class DeltaStore(Asking):
 
     def close(self) -> None:
         """Let go of the tables; twice is once."""
+        if self._closed:
+            return
         self._closed = True
         if self._temporary:
             rmtree(self.folder, ignore_errors=True)
+            return
+        with self._lock:
+            for table in self._tables.values():
+                try:
+                    table.settle()
+                except StoreUnavailable as error:
+                    # They are stored and seen where they are; the next who writes moves them.
+                    _log.info("Rows stay on the stage of %s: %s", table.path, error)
 
     def _find(self, wanted: Selection) -> pl.DataFrame:
         found = self._read(wanted)
@@ -169,14 +183,14 @@ class DeltaStore(Asking):
         """The table as it will be when everything in the spool has arrived, and of that what is wanted."""
         name = wanted.table.name
         table = self._table(name)
-        spooled = self._spooled(wanted)
+        arriving = self._arriving(wanted, table)
         files = table.listing()
         if files is None:
-            parts = [spooled.lazy()]
-        elif spooled.is_empty():
+            parts = [arriving.lazy()]
+        elif arriving.is_empty():
             parts = [table.scan(files, wanted)]
         else:
-            coming = changes(name, table.held(files, spooled), spooled)
+            coming = changes(name, table.held(files, arriving), arriving)
             stored = table.scan(files, wanted)
             if not coming.better.is_empty():
                 key = list(wanted.table.key)
@@ -184,6 +198,17 @@ class DeltaStore(Asking):
             parts = [stored, coming.better.lazy(), coming.new.lazy()]
         going = wanted.expression
         return pl.concat(parts if going is None else [part.filter(going) for part in parts])
+
+    def _arriving(self, wanted: Selection, table: HistoryTable) -> pl.DataFrame:
+        """What the spool and the stage hold, in this order of looking: rows go from one to the next."""
+        spooled = self._spooled(wanted)
+        staged = table.staged()
+        for column, value in (("exchange", wanted.exchange), ("symbol", wanted.symbol)):
+            if value is not None:
+                staged = staged.filter(pl.col(column) == value)
+        if staged.is_empty() or spooled.is_empty():
+            return spooled if staged.is_empty() else staged
+        return tables.unique(wanted.table.name, pl.concat([staged, spooled]))
 
     def _spooled(self, wanted: Selection) -> pl.DataFrame:
         # Not cut to the wanted time: a row may be in the table under another one (see HistoryTable, 3).

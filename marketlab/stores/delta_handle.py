@@ -3,8 +3,12 @@
 import time
 from pathlib import Path
 
+import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+
+from marketlab import tables
+from marketlab.stores.delta_scan import listing
 
 __all__ = ["KeptHandle"]
 
@@ -17,6 +21,7 @@ class KeptHandle:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._table: DeltaTable | None = None
+        self._files = -1, pl.DataFrame()
         self._folder: tuple[int, int] | None = None
         self._at = 0.0
 
@@ -42,11 +47,25 @@ class KeptHandle:
                 self._table = DeltaTable(self._path)
             except TableNotFoundError:
                 return None
-        else:
+        elif self._next(self._table).exists():
             self._table.update_incremental()
         self._folder, self._at = folder, now
         return self._table
 
+    def _next(self, table: DeltaTable) -> Path:
+        return self._path / "_delta_log" / f"{table.version() + 1:020d}.json"
+
+    def files(self, table: tables.TableSpec) -> pl.DataFrame:
+        """The live files of what `newest` gave, see `delta_scan.listing`."""
+        if self._table is None:
+            raise ValueError("There is no table to list.")
+        version, files = self._files
+        if version != self._table.version():
+            version, files = self._table.version(), listing(self._table, table)
+            self._files = version, files
+        return files
+
     def forget(self) -> None:
         """Open the table anew when it is asked for next."""
         self._table = None
+        self._files = -1, pl.DataFrame()

@@ -27,13 +27,15 @@ class Held:
         self.root = root
         self.ranged = delta_terms.ranged(table)
         self._schema = {column: table.schema[column] for column in [*table.key, *RANKS.get(table.name, ())]}
-        self._slack = pl.lit(delta_terms.SLACK if table.schema[self.ranged] == tables.TIME else 0)
+        self._slack = delta_terms.slack(table)
         self._known: dict[str, pl.DataFrame] = {}
         self._rows = 0
 
     def find(self, files: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         """Keys and ranks of the stored rows that a batch could collide with."""
         nothing = pl.DataFrame(schema=self._schema)
+        if self._is_beyond(files, batch):
+            return nothing
         near = self._near(files, batch)
         if near.is_empty():
             return nothing
@@ -49,6 +51,12 @@ class Held:
         self._rows += rows.height
         while self._rows > REMEMBERED_ROWS:
             self._rows -= self._known.pop(next(iter(self._known))).height
+
+    def _is_beyond(self, files: pl.DataFrame, batch: pl.DataFrame) -> bool:
+        # As nearly every batch is: newer than all that is stored.
+        most = files.get_column("most")
+        newest = batch.select((pl.col(self.ranged).min() - self._slack) > most.max()).item() if most.len() else True
+        return bool(newest) and not most.null_count()
 
     def _near(self, files: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         by = pl.col(self.ranged)

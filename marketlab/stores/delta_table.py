@@ -8,7 +8,8 @@
    write the rows again, so a batch that the table already has is skipped here.
 3. Stored rows are looked for in the files whose statistics overlap the batch, by the column that `ranged` names: ids where
    the time of a row is not the exchange's (a quote that is collected again has another `time`), else the time.
-4. Only new rows: an append. Better rows too: one merge for all symbols. Nothing new: no commit.
+4. A batch of many symbols with few rows each goes to the stage (see `delta_stage`), any other into the table. Only new
+   rows: an append. Better rows too: one merge for all symbols. Nothing new: no commit.
 5. Files are joined as they become many: small ones to middling ones often, those to large ones seldom, so that a
    row is written anew a few times and not once per compaction. Rows of one commit are sorted by time and commits
    follow one another in time; compaction keeps that order. Files that no version needs any more stay for
@@ -20,6 +21,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock
+from typing import TypeVar
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, WriterProperties
@@ -32,10 +34,11 @@ from marketlab.stores.contract import Commit
 from marketlab.stores.delta_files import GROUP_ROWS, written
 from marketlab.stores.delta_handle import KeptHandle
 from marketlab.stores.delta_held import Held
-from marketlab.stores.delta_scan import chosen, listing, scan
+from marketlab.stores.delta_scan import chosen, scan
+from marketlab.stores.delta_stage import Stage, Staged, is_thin
 from marketlab.stores.delta_terms import PARTITION
 from marketlab.stores.selection import Selection
-from marketlab.stores.upsert import changes
+from marketlab.stores.upsert import Changes, changes
 
 __all__ = ["HistoryTable"]
 
@@ -44,6 +47,7 @@ SMALL = 8 * 1024 * 1024
 LARGE = 128 * 1024 * 1024
 TRIES = 25
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _PROPERTIES = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=GROUP_ROWS)
 # What is past keeping is looked for when files are joined, and not by listing the whole log at each commit.
@@ -53,15 +57,19 @@ _QUIETLY = PostCommitHookProperties(cleanup_expired_logs=False)
 class HistoryTable:
     """The table `name` in the folder `path`. One thread at a time; other processes as they like.
 
-    `small_files` is by how many small files a table may exceed the number of its partitions before they are joined.
+    `small_files` is by how many small files a table may exceed the number of its partitions before they are joined,
+    `many_symbols` how many it takes in one batch for few rows of each to go by the stage.
     """
 
-    def __init__(self, path: Path, name: str, small_files: int) -> None:
+    def __init__(self, path: Path, name: str, small_files: int, many_symbols: int) -> None:
         self.path = path
         self.name = name
         self.small_files = small_files
+        self.many_symbols = many_symbols
         self.spec = tables.spec(name)
         self._held = Held(path, self.spec)
+        self._stage = Stage(path.parent / "_recent" / path.name, self.spec)
+        self._stages = False
         # Apart, since a reader's step to the next version must not move the one that a writer has judged by.
         self._writing = KeptHandle(path)
         self._reading = KeptHandle(path)
@@ -81,7 +89,7 @@ class HistoryTable:
                     return None
                 if not delta_terms.same_columns(self.spec, handle.schema()):
                     raise StoreUnavailable(f"The table {self.path} on the disk has other columns than {self.name}.")
-                return listing(handle, self.spec)
+                return self._reading.files(self.spec)
         except (DeltaError, OSError) as error:
             raise delta_terms.mistake(self.path, error) from error
 
@@ -92,18 +100,32 @@ class HistoryTable:
             WriteRejected: the table on the disk has other columns.
             StoreUnavailable: try again later; nothing of the batch was stored, or all of it.
         """
-        return self._pinned(lambda handle: self._upsert(handle, batch, commit), create=True)
+        return self._pinned(lambda: self._upsert(batch, commit))
 
     def delete(self, going: Selection) -> int:
         """Remove the rows that are selected; returns how many."""
 
-        def remove(handle: DeltaTable) -> int:
-            count = self.scan(listing(handle, self.spec), going).select(pl.len()).collect().item()
+        def remove() -> int:
+            handle = self._writing.newest()
+            if handle is None:
+                return 0
+            count = self.scan(self._writing.files(self.spec), going).select(pl.len()).collect().item()
             if count:
                 handle.delete(delta_terms.condition(going), commit_properties=_pinning(None))
             return int(count)
 
-        return self._pinned(remove, create=False)
+        self._pinned(self._move)
+        return self._pinned(remove)
+
+    def settle(self) -> None:
+        """Move what this process has put on the stage to where it belongs.
+
+        Raises:
+            StoreUnavailable: try again later; nothing is lost.
+        """
+        if self._stages:
+            self._pinned(self._move)
+            self._stages = False
 
     def scan(self, files: pl.DataFrame, wanted: Selection) -> pl.LazyFrame:
         """The rows of a listing that are selected, with all columns, in no promised order."""
@@ -112,8 +134,8 @@ class HistoryTable:
 
     def instruments(self) -> set[tuple[str, str]]:
         """The exchanges and symbols that have rows."""
-        files = self.listing()
-        return set() if files is None else set(files.select(PARTITION).unique().iter_rows())
+        parts = [self.staged(), self.listing()]
+        return {pair for part in parts if part is not None for pair in part.select(PARTITION).unique().iter_rows()}
 
     def spans(self, wanted: Selection) -> list[tuple[int, int, int]]:
         """First time, last time and rows of each file that a selection may touch."""
@@ -123,6 +145,17 @@ class HistoryTable:
         # Statistics hold milliseconds; what is cut a little off still lies in one of two neighbouring stretches.
         known = chosen(files, wanted).drop_nulls(["low", "high"])
         return known.select(pl.col("low", "high").cast(pl.Int64), "rows").rows()
+
+    def staged(self) -> pl.DataFrame:
+        """The rows that are still on the stage, unique by key; to be asked for before the listing.
+
+        Raises:
+            StoreUnavailable: they cannot be read just now.
+        """
+        try:
+            return self._stage.rows()
+        except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
+            raise delta_terms.mistake(self.path, error) from error
 
     def held(self, files: pl.DataFrame, batch: pl.DataFrame) -> pl.DataFrame:
         """Keys and ranks of the stored rows that a batch could collide with."""
@@ -149,47 +182,79 @@ class HistoryTable:
         handle.cleanup_metadata()
         # In full: the files of a commit that came too late are in no version.
         handle.vacuum(RETENTION_HOURS, dry_run=False, enforce_retention_duration=False, full=True)
+        self._stage.tidy(RETENTION_HOURS)
 
-    def _pinned(self, work: Callable[[DeltaTable], int], *, create: bool) -> int:
+    def _pinned(self, work: Callable[[], T]) -> T:
         for attempt in range(TRIES):
             try:
-                handle = self._writing.newest() or (self._created() if create else None)
-                return 0 if handle is None else work(handle)
+                return work()
             except CommitFailedError:
-                self._writing.forget()
+                self._forget()
                 self._pause.wait(min(1.0, 0.01 * 2**attempt) * random.random())
             except SchemaMismatchError as error:
                 raise WriteRejected(f"The table {self.path} has other columns: {error}") from error
             except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
-                self._writing.forget()
+                self._forget()
                 raise delta_terms.mistake(self.path, error) from error
         raise StoreUnavailable(f"Other writers were faster {TRIES} times in {self.path}; it will be tried again.")
 
-    def _created(self) -> DeltaTable:
+    def _newest(self) -> DeltaTable:
+        found = self._writing.newest()
+        if found is not None:
+            return found
         # Empty first: a first write that fails would leave a folder that no reader understands.
         self.path.mkdir(parents=True, exist_ok=True)
         schema = delta_terms.schema(self.spec)
-        return DeltaTable.create(
+        DeltaTable.create(
             self.path, schema, mode="ignore", partition_by=list(PARTITION), configuration=delta_terms.SETTINGS
         )
+        return self._newest()
 
-    def _upsert(self, handle: DeltaTable, batch: pl.DataFrame, commit: Commit | None) -> int:
+    def _forget(self) -> None:
+        self._writing.forget()
+        self._stage.forget()
+
+    def _upsert(self, batch: pl.DataFrame, commit: Commit | None) -> int:
+        staged = self._stage.look()
+        handle = self._newest()
         if not delta_terms.same_columns(self.spec, handle.schema()):
             raise WriteRejected(f"The table {self.path} on the disk has other columns than {self.name}.")
-        if commit is not None:
-            last = handle.transaction_version(commit.writer)
-            if last is not None and last >= commit.segment:
-                return 0
-        files = listing(handle, self.spec)
-        found = changes(self.name, self._held.find(files, batch), batch)
+        if commit is not None and commit.segment <= max(_last(handle, commit), _last(staged.handle, commit)):
+            return 0
+        files = self._writing.files(self.spec)
+        held = self._held.find(files, batch)
+        if staged.files:
+            near = staged.near(self.spec, batch)
+            held = held if near.is_empty() else tables.unique(self.name, pl.concat([held, near.select(held.columns)]))
+        found = changes(self.name, held, batch)
         if not found.rows:
             return 0
-        if found.better.is_empty():
-            self._append(handle, found.new, commit)
+        rows = pl.concat([found.better, found.new])
+        if is_thin(rows, self.many_symbols):
+            self._stages = True
+            self._stage.add(staged, rows, _pinning(commit))
         else:
-            self._merge(handle, pl.concat([found.better, found.new]), commit)
-        self._maintain_when_due(files)
+            self._put(handle, found, commit)
+        self._tidy_when_due(staged, files)
         return found.rows
+
+    def _move(self) -> None:
+        staged = self._stage.look()
+        if staged.files:
+            handle = self._newest()
+            rows = staged.rows(self.spec)
+            found = changes(self.name, self._held.find(self._writing.files(self.spec), rows), rows)
+            if self._stage.look().version != staged.version:
+                # Rows that somebody else has moved and deleted since would come back.
+                raise CommitFailedError("The stage has changed meanwhile.")
+            self._put(handle, found, None)
+            self._stage.remove(staged, _pinning(None))
+
+    def _put(self, handle: DeltaTable, found: Changes, commit: Commit | None) -> None:
+        if not found.better.is_empty():
+            self._merge(handle, pl.concat([found.better, found.new]), commit)
+        elif not found.new.is_empty():
+            self._append(handle, found.new, commit)
 
     def _append(self, handle: DeltaTable, rows: pl.DataFrame, commit: Commit | None) -> None:
         files = written(self.path, rows)
@@ -216,22 +281,29 @@ class HistoryTable:
         )
         merging.when_matched_update_all().when_not_matched_insert_all().execute()
 
-    def _maintain_when_due(self, files: pl.DataFrame) -> None:
-        # By the files before this commit: it is due one commit later, and a listing is saved.
-        if files.height < self.small_files // 2:
-            return
-        most = max(self.small_files, 5 * files.select(PARTITION).n_unique())
-        is_small = files.get_column("bytes") < SMALL // 2
-        is_middling = ~is_small & (files.get_column("bytes") < LARGE // 2)
+    def _tidy_when_due(self, staged: Staged, files: pl.DataFrame) -> None:
+        # By what there was before this commit: it is due one commit later, and a listing is saved.
         try:
+            if staged.is_due:
+                self._pinned(self._move)
+            if files.height < self.small_files // 2:
+                return
+            most = max(self.small_files, 5 * files.select(PARTITION).n_unique())
+            is_small = files.get_column("bytes") < SMALL // 2
+            is_middling = ~is_small & (files.get_column("bytes") < LARGE // 2)
             if _surplus(files.filter(is_middling)) >= most // 2:
                 self.maintain(LARGE)
             elif _surplus(files.filter(is_small)) >= most:
                 self.maintain(SMALL)
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, StoreUnavailable) as error:
             # The rows are stored; tidying up is tried again after the next batch.
-            self._writing.forget()
+            self._forget()
             _log.info("Compaction of %s is put off: %s", self.path, error)
+
+
+def _last(handle: DeltaTable | None, commit: Commit) -> int:
+    last = None if handle is None else handle.transaction_version(commit.writer)
+    return -1 if last is None else last
 
 
 def _surplus(files: pl.DataFrame) -> int:

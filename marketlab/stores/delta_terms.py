@@ -11,7 +11,18 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable
 from marketlab.stores.selection import Selection
 
-__all__ = ["PARTITION", "SETTINGS", "SLACK", "condition", "matching", "mistake", "ranged", "same_columns", "schema"]
+__all__ = [
+    "PARTITION",
+    "SETTINGS",
+    "SLACK",
+    "condition",
+    "matching",
+    "mistake",
+    "ranged",
+    "same_columns",
+    "schema",
+    "slack",
+]
 
 PARTITION = ("exchange", "symbol")
 """The columns by which a table lies in folders."""
@@ -55,6 +66,11 @@ def same_columns(table: tables.TableSpec, found: Schema) -> bool:
 def ranged(table: tables.TableSpec) -> str:
     """The column by whose range stored rows are looked for: the time only where it is the exchange's own."""
     return _RANGE.get(table.name, table.time)
+
+
+def slack(table: tables.TableSpec) -> pl.Expr:
+    """By how much that range is widened."""
+    return pl.lit(SLACK if table.schema[ranged(table)] == tables.TIME else 0)
 
 
 def condition(selection: Selection) -> str | None:

@@ -18,6 +18,7 @@ import pytest
 
 from marketlab import tables
 from marketlab.stores.contract import Store
+from marketlab.stores.delta import DeltaStore
 from marketlab.stores.open import open_store
 
 from .influxdb.server3.server import Server3
@@ -44,6 +45,12 @@ def memory(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[]
 @contextmanager
 def delta(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
     yield lambda: open_store(f"delta://{folder}/store")
+
+
+@contextmanager
+def staged(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
+    # Each small batch goes by the stage, as those of many symbols do.
+    yield lambda: DeltaStore(folder / "store", many_symbols=1)
 
 
 @contextmanager
@@ -119,6 +126,7 @@ def _schema(url: str) -> Iterator[str]:
 PLACES: dict[str, Place] = {
     "memory": memory,
     "delta": delta,
+    "staged": staged,
     "postgresql": postgresql,
     "partitioned": partitioned,
     "timescale": timescale,
