@@ -7,7 +7,7 @@ PINS := -c constraints.txt --build-constraint constraints.txt
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 CORE := market exchanges analysis
-SOURCES := marketlab tests benchmarks notebooks .ci
+SOURCES := conftest.py marketlab tests benchmarks notebooks .ci
 
 .PHONY: help demo test servers core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs wheel-check constraints changelog clean
 
@@ -37,7 +37,7 @@ notebooks: $(DEVELOPMENT) ## run the notebooks; every output must be what is sto
 	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks $(PYTEST_ARGS)
 
 notebook-outputs: $(DEVELOPMENT) ## run the notebooks and store what they show
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(BIN)/python -m tests.notebooks notebooks/*.ipynb
 
 check: style types layers ## style, types and layers
 

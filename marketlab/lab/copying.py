@@ -145,7 +145,8 @@ class Copying:
             compared += running
         for part in compared:
             yield from self._mend(name, part)
-        held = self._held(name)
+        if anew or compared:
+            held = self._held(name)
         for part in [*same, *anew, *compared]:
             rows, lacking = (part.rows, 0) if _agree(part, held) else self._count(name, part)
             if lacking and part in anew:
