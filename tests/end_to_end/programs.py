@@ -49,6 +49,11 @@ def summary(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
+def account_in(log: Path) -> Any:
+    """The summary that a program with --json has left in its log."""
+    return json.loads(next(line for line in reversed(log.read_text().splitlines()) if line.startswith("{")))
+
+
 @contextmanager
 def started(
     *arguments: str | Path, log: Path, cwd: Path | None = None, settings: Mapping[str, str] | None = None

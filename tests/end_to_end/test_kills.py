@@ -1,10 +1,10 @@
 """`kill -9` at named points and at any moment: what was in the spool is in the store once, and no trade is missing."""
 
-import os
 import random
-import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,123 +13,155 @@ import pytest
 
 from marketlab import open_store
 
+from ..servers import InfluxServer
+from .accounts import HEADER, SENT, account
+from .faulty import FaultyProxy, Late
+from .histories import DeltaHistory, History, InfluxHistory, PostgresHistory
 from .programs import FULL, at, exchange, run, started, summary, until
-from .spools import KEYS, Remembered, check, remember
+from .scenes import CHANNELS
+from .spools import Remembered, Watch, has_segments, read, remember
 
-COLLECT = ("collect", "BTCUSDT", "--channels", "trade,quote,book,kline_1m", "--json")
+COLLECT = ("collect", "BTCUSDT", *CHANNELS, "--json")
 AT_RANDOM = "at random"
+UNTOLD = "the store has it and has not said so"
 # After a restart the first commits are those of the segments that the run before has left.
-MOMENTS = [
-    "segment-half-written:12",
-    AT_RANDOM,
-    "before-commit:1",
-    "after-commit:6",
-    AT_RANDOM,
-    "between-tables:2",
-    AT_RANDOM,
-    "during-compaction:1",
-]
-MORE_MOMENTS = [
-    "segment-half-written:1",
-    AT_RANDOM,
-    "before-commit:14",
-    AT_RANDOM,
-    "after-commit:1",
-    AT_RANDOM,
-    "between-tables:1",
-    AT_RANDOM,
-    "segment-half-written:60",
-    AT_RANDOM,
-    "during-compaction:3",
-    "after-compaction:2",
-]
-
-
-class Kill(NamedTuple):
-    """What one kill left: whole records in the spool and rows that a read gave, by table."""
-
-    moment: str
-    spooled: dict[str, int]
-    stored: dict[str, int]
+MOMENTS = {
+    "delta": ["segment-half-written:12", AT_RANDOM, "during-compaction:1"],
+    "influxdb": ["before-commit:1", AT_RANDOM, UNTOLD],
+    "postgresql": ["after-commit:2", AT_RANDOM],
+}
+MORE_MOMENTS = {
+    "delta": [
+        *("before-commit:1", AT_RANDOM, "after-commit:6", AT_RANDOM, "between-tables:2", AT_RANDOM),
+        *("segment-half-written:1", AT_RANDOM, "before-commit:14", AT_RANDOM, "after-commit:1", AT_RANDOM),
+        *("segment-half-written:40", "during-compaction:3", "after-compaction:2"),
+    ],
+    "influxdb": [
+        *("between-tables:1", AT_RANDOM, "after-commit:1", AT_RANDOM, UNTOLD, AT_RANDOM, "before-commit:9", AT_RANDOM),
+        *("segment-half-written:5", AT_RANDOM, "after-commit:7", AT_RANDOM, "between-tables:4", AT_RANDOM),
+    ],
+    "postgresql": [
+        *("before-commit:1", AT_RANDOM, "between-tables:1", AT_RANDOM, "after-commit:8", AT_RANDOM),
+        *("segment-half-written:8", AT_RANDOM, "before-commit:6", AT_RANDOM, "between-tables:3", AT_RANDOM, AT_RANDOM),
+    ],
+}
 
 
 class Story(NamedTuple):
-    """All kills, what was in a spool at any of them (by table and key), and where the store is."""
+    """All kills of collectors into one store, what was in a spool ever, and what vanished between two reads."""
 
-    kills: list[Kill]
+    moments: list[str]
+    history: History
     remembered: Remembered
+    left: list[int]
     vanished: list[str]
-    folder: Path
 
 
-def writers(spool: Path) -> set[str]:
-    # Not Path.glob, which breaks off where a folder comes and goes while it looks.
-    return {folder for folder, _, names in os.walk(spool) if any(name.endswith(".segment") for name in names)}
+class Victims:
+    """Collectors that are killed, one after another, into one store."""
 
+    def __init__(self, root: Path, port: int, history: History, spool: Path, proxy: FaultyProxy | None) -> None:
+        self._root = root
+        self._port = port
+        self._history = history
+        self._spool = spool
+        self._proxy = proxy
+        self._chance = random.Random(20240809)
+        self._number = 0
 
-def kill(moment: str, port: int, url: str, spool: Path, log: Path, chance: random.Random) -> None:
-    settings = {
-        "MARKETLAB_FLUSH_MS": "100" if "compaction" in moment else "300",
-        "MARKETLAB_CRASH_AT": "" if moment == AT_RANDOM else moment,
-    }
-    before = writers(spool)
-    with started(*COLLECT, *at(port), "--store", url, log=log, settings=settings) as process:
-        if moment == AT_RANDOM:
-            until(lambda: writers(spool) - before, process, log)
-            time.sleep(chance.uniform(0.0, 2.5))
-            process.kill()
-        process.wait(240)
-    assert process.returncode == -signal.SIGKILL, log.read_text()[-3000:]
+    def kill_one(self, moment: str) -> None:
+        self._number += 1
+        log = self._root / f"collector_{self._number}.log"
+        settings = {
+            "MARKETLAB_FLUSH_MS": "100" if "compaction" in moment else "300",
+            "MARKETLAB_CRASH_AT": "" if moment in (AT_RANDOM, UNTOLD) else moment,
+        }
+        before = has_segments(self._spool)
+        with started(*self._collect, log=log, cwd=self._root, settings={**self._settings, **settings}) as process:
+            if moment == AT_RANDOM:
+                until(lambda: has_segments(self._spool) - before, process, log)
+                time.sleep(self._chance.uniform(0.0, 2.5))
+                process.kill()
+            elif moment == UNTOLD:
+                proxy = self._proxy
+                assert proxy is not None
+                until(lambda: has_segments(self._spool) - before, process, log)
+                with proxy.failing(Late(60.0)):
+                    written = proxy.lines
+                    until(lambda: proxy.lines > written, process, log)
+                    process.kill()
+            process.wait(240)
+        assert process.returncode == -signal.SIGKILL, log.read_text()[-3000:]
 
-
-def read_everything(url: str) -> dict[str, pl.DataFrame]:
-    with open_store(url) as store:
-        return {name: store.read(name, include_open=True) for name in KEYS}
-
-
-@pytest.fixture(scope="module")
-def story(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    root = tmp_path_factory.mktemp("kills")
-    folder = root / "store"
-    url = f"delta://{folder}"
-    told = Story([], {name: {} for name in KEYS}, [], folder)
-    seen: dict[str, set[Any]] = {name: set() for name in KEYS}
-    chance = random.Random(20240809)
-    tape = tapes / "btcusdt_20240809.gz"
-    with exchange("--tape", tape, "--speed", "20", "--loop", "500", log=root / "exchange.log") as port:
-        for number, moment in enumerate([*MOMENTS, *MORE_MOMENTS] if FULL else MOMENTS):
-            kill(moment, port, url, folder / "_spool", root / f"collector_{number}.log", chance)
-            shutil.copytree(folder / "_spool", root / f"spool_{number}")
-            spooled = remember(root / f"spool_{number}", told.remembered)
-            found = read_everything(url)
-            told.kills.append(Kill(moment, spooled, {name: table.height for name, table in found.items()}))
-            for name, table in found.items():
-                keys = set(table.select(KEYS[name]).rows())
-                told.vanished.extend(f"{name} {key} after {moment}" for key in seen[name] - keys)
-                seen[name] |= keys
+    def finish(self) -> None:
+        """Runs that end in peace, until what the kills cut off is healed; each heals what the end of the one before cut off."""
         for _ in range(5):
-            # The next run heals what the end of this one cuts off.
-            done = run(*COLLECT, *at(port), "--store", url, "--duration", "6")
+            done = run(*self._collect, "--duration", "6", cwd=self._root, settings=self._settings)
             assert summary(done)["stores"][0]["pending"] == 0
-            if not read_everything(url)["gaps"].filter(pl.col("healed_at").is_null(), channel="trade").height:
-                break
-    return told
+            with open_store(self._history.url) as store:
+                if not store.read("gaps").filter(pl.col("healed_at").is_null(), channel="trade").height:
+                    return
+
+    @property
+    def _collect(self) -> list[str]:
+        return [*COLLECT, *at(self._port), "--store", self._history.url]
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        # A Delta store has its own place for it, which its readers know.
+        return {} if isinstance(self._history, DeltaHistory) else {"MARKETLAB_SPOOL": str(self._spool)}
 
 
-def test_the_account(story: Story) -> None:
-    named = [told.moment for told in story.kills if told.moment != AT_RANDOM]
-    assert len(story.kills) == (20 if FULL else 8)
-    assert len(named) * 2 >= len(story.kills)
-    for number, told in enumerate(story.kills, 1):
-        spooled = ", ".join(f"{count} {name}" for name, count in sorted(told.spooled.items())) or "nothing"
-        stored = ", ".join(f"{count} {name}" for name, count in sorted(told.stored.items()) if count)
-        print(f"kill {number:2} {told.moment:24} in the spool: {spooled}; a read gives: {stored or 'nothing'}")
-    print(f"remembered: { {name: len(rows) for name, rows in story.remembered.items()} }")
+def tell(victims: Victims, moments: list[str], history: History, spool: Path, kept: Path) -> Story:
+    left, vanished = [], []
+    seen: dict[str, set[Any]] = {}
+    with Watch(kept.with_name("work"), kept):
+        for moment in moments:
+            victims.kill_one(moment)
+            left.append(sum(map(len, remember(spool).values())))
+            for name, rows in read(history.url).items():
+                vanished += [f"{name} {key} after {moment}" for key in seen.get(name, set()) - rows.keys()]
+                seen.setdefault(name, set()).update(rows)
+        victims.finish()
+    assert not has_segments(spool)
+    return Story(moments, history, remember(kept), left, vanished)
+
+
+@pytest.fixture(scope="module", params=list(MOMENTS))
+def story(request: pytest.FixtureRequest, tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    kind = request.param
+    root = tmp_path_factory.mktemp(kind)
+    moments = [*MOMENTS[kind], *(MORE_MOMENTS[kind] if FULL else [])]
+    served = ("--tape", tapes / "btcusdt_20240809.gz", "--speed", "20", "--loop", "500")
+    with ExitStack() as stack:
+        history: History
+        spool, proxy = root / "work" / "spool", None
+        if kind == "delta":
+            history, spool = DeltaHistory(root / "work" / "store"), root / "work" / "store" / "_spool"
+        elif kind == "influxdb":
+            server: InfluxServer = request.getfixturevalue("influxdb1")
+            proxy = stack.enter_context(FaultyProxy(server.port))
+            history = InfluxHistory(server, proxy.port)
+        else:
+            history = PostgresHistory(request.getfixturevalue("postgres"))
+        port = stack.enter_context(exchange(*served, log=root / "exchange.log"))
+        yield tell(Victims(root, port, history, spool, proxy), moments, history, spool, root / "kept")
+
+
+def test_the_account(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    case = f"{len(story.moments)} kills of a collector into {story.history.url.partition(':')[0]}"
+    told = account(case, story.history, {}, story.remembered)
+    with capsys.disabled():
+        print(f"\n{HEADER}\n{told}")
+        for moment, left in zip(story.moments, story.left, strict=True):
+            print(f"    {moment:44} {left:9,} left in the spool")
+    assert (told.lost, told.doubled) == (0, 0)
+    assert told.spooled
 
 
 def test_the_kills_left_something_in_the_spool(story: Story) -> None:
-    assert sum(bool(told.spooled) for told in story.kills) >= len(story.kills) // 2
-    for name in ("trades", "quotes", "book_updates"):
+    assert sum(map(bool, story.left)) >= len(story.left) // 2
+    for name in SENT:
         assert story.remembered[name]
 
 
@@ -137,14 +169,8 @@ def test_nothing_that_was_once_read_goes_missing(story: Story) -> None:
     assert story.vanished == []
 
 
-@pytest.mark.parametrize("name", list(KEYS))
-def test_what_was_in_a_spool_is_in_the_store_exactly_once(story: Story, name: str) -> None:
-    assert not list((story.folder / "_spool").glob("*/*.segment"))
-    check(name, story.folder, story.remembered)
-
-
 def test_what_was_missed_between_the_runs_is_fetched_back(story: Story) -> None:
-    with open_store(f"delta://{story.folder}") as store:
+    with open_store(story.history.url) as store:
         trades = store.read("trades", symbol="BTCUSDT")
         gaps = store.read("gaps").filter(pl.col("channel").str.contains("^(trade|kline_1m)$"))
         opened = store.read("klines", interval="1m").get_column("open_time").dt.epoch("us").to_list()
@@ -156,3 +182,9 @@ def test_what_was_missed_between_the_runs_is_fetched_back(story: Story) -> None:
     assert opened in (minutes[1:-1], minutes[1:-2])
     assert gaps.filter(channel="trade").height
     assert gaps.get_column("healed_at").null_count() == 0
+
+
+def test_half_of_the_moments_are_named() -> None:
+    moments = [moment for kind in MOMENTS for moment in [*MOMENTS[kind], *(MORE_MOMENTS[kind] if FULL else [])]]
+    assert len(moments) == (50 if FULL else 8)
+    assert 2 * sum(moment != AT_RANDOM for moment in moments) >= len(moments)
