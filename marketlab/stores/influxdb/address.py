@@ -101,13 +101,13 @@ class Address:
 
 
 def _split(url: str) -> SplitResult:
+    if "#" in url:
+        raise UsageError(f"A # in an influxdb:// URL has to be written as %23; otherwise write it like {_FORM}.")
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         raise UsageError(f"The port of an influxdb:// URL is a number up to 65535; write it like {_FORM}.") from None
-    if parts.fragment:
-        raise UsageError(f"A # in an influxdb:// URL has to be written as %23; otherwise write it like {_FORM}.")
     return parts
 
 

@@ -30,7 +30,8 @@ SENTINEL = "SHOW DATABASES"
 
 TIME_NS = pl.Datetime("ns", "UTC")
 
-_SENTINEL_HEADER = b"name,tags,name\ndatabases,"
+_SENTINEL_NAMES = b"name,tags,name"
+_SENTINEL_HEADER = _SENTINEL_NAMES + b"\ndatabases,"
 _BLOCK = 4_000_000
 
 
@@ -50,19 +51,23 @@ def tables_of_csv(pieces: Iterable[bytes], kinds: Mapping[str, pl.DataType]) -> 
         UnfinishedError: the sentinel is missing.
         polars.exceptions.ComputeError: a value is not of its column's type.
     """
-    names: list[str] | None = None
-    after = b""
+    names: list[str] = []
+    after, is_over = b"", False
     for block in _blocks(pieces):
-        if after:
-            # The sentinel's rows; its beginning is all that counts.
-            continue
-        if names is None:
-            if block.startswith(_SENTINEL_HEADER):
-                return
-            line, _, block = block.partition(b"\n")
+        if not is_over and not names:
+            line, _, rows = block.partition(b"\n")
+            # A statement without rows has no header.
+            is_over = line == _SENTINEL_NAMES
             names = line.decode().replace('"', "").split(",")
+            block = block if is_over else rows
+        if is_over:
+            # The sentinel's beginning is all that counts.
+            after = (after + block)[: len(_SENTINEL_HEADER)]
+            continue
         cut = _blank_line(block)
-        rows, after = (block[:cut], block[cut + 1 :]) if cut >= 0 else (block, b"")
+        is_over = cut >= 0
+        rows = block[:cut] if is_over else block
+        after = block[cut + 1 :] if is_over else b""
         if rows:
             yield _parsed(rows, names, kinds)
     if not after.startswith(_SENTINEL_HEADER):
