@@ -34,9 +34,10 @@ _GENERIC = [
     # A server that is gone without a word is noticed; there is no limit on how long a reader takes over its answer.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # How long a connection may take to come about, for all its name.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     # One that was away is looked for every second; otherwise up to two minutes go by.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
 
@@ -162,7 +163,7 @@ def _words(error: BaseException) -> str:
 
 
 def _pieces(reader: Any) -> Iterator[pl.DataFrame]:
-    empty = _utc(pl.DataFrame(pl.from_arrow(reader.schema.empty_table())))
+    empty = _plain(pl.DataFrame(pl.from_arrow(reader.schema.empty_table())))
     held: list[Any] = []
     height = 0
     first = True
@@ -179,12 +180,13 @@ def _pieces(reader: Any) -> Iterator[pl.DataFrame]:
 
 
 def _table(batches: list[Any]) -> pl.DataFrame:
-    return _utc(pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches))))
+    return _plain(pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches))))
 
 
-def _utc(table: pl.DataFrame) -> pl.DataFrame:
+def _plain(table: pl.DataFrame) -> pl.DataFrame:
+    """Times in UTC, which the server leaves unsaid; text as text, where it comes by numbers."""
     naive = [name for name, kind in table.schema.items() if isinstance(kind, pl.Datetime) and kind.time_zone is None]
-    return table.with_columns(pl.col(naive).dt.replace_time_zone("UTC")) if naive else table
+    return table.with_columns(pl.col(naive).dt.replace_time_zone("UTC"), pl.col(pl.Categorical).cast(pl.String))
 
 
 def _authorities() -> bytes:

@@ -86,6 +86,9 @@ class Version3:
         ours = {layout.measurement(name, self._address.prefix) for name in layout.MEASUREMENTS}
         found: set[tuple[str, str]] = set()
         for name in ours & self.measurements():
+            if not {"exchange", "symbol"} <= self._columns(name):
+                # Somebody else's.
+                continue
             head = f"SELECT DISTINCT exchange, symbol FROM {_quoted(name)}"
             for table in self._in_windows(Windows(None, None), head):
                 found.update(table.iter_rows())

@@ -1,5 +1,7 @@
 """Flight's answers and refusals, as recorded from a real 3.x and as the test server gives them."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -203,3 +205,23 @@ def test_recorded_answers_to_influxql_are_read(server: Server3, recorded: Path, 
     assert found.height == held["rows"]
     assert found.get_column("time").dtype == pl.Datetime("ns", "UTC")
     assert found.get_column("price").to_list() == real["price"].to_pylist()
+
+
+def test_without_its_package_it_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['influxdb_client_3'] = None\n"
+        "from marketlab.errors import MissingDependency\n"
+        "from marketlab.stores.open import open_store\n"
+        "try: open_store('influxdb://127.0.0.1:1/test?version=3').read('trades')\n"
+        "except MissingDependency as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
+    assert told.stdout == (
+        "An InfluxDB 3 server needs the package influxdb3-python: run pip install 'marketlab[influxdb]'.\n"
+    )
+
+
+def test_text_that_comes_by_numbers_is_text(server: Server3) -> None:
+    server.recorded["test", "numbered"] = pa.table({"s": pa.array(["a", "b", "a"]).dictionary_encode()})
+    assert asking(server).table("numbered", "influxql").get_column("s").to_list() == ["a", "b", "a"]
+    assert asking(server).table("numbered", "influxql").schema == {"s": pl.String()}
