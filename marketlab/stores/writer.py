@@ -327,7 +327,6 @@ class Writer:
         words = f"The spool {self.spool} has reached its limit of {self._limit or 0:,} bytes"
         with self._state:
             if self._limit is None or self._waiting.bytes + self._intake.size < self._limit:
-                self._over_limit = False
                 return
             first, self._over_limit = not self._over_limit, True
             if self._when_full == "drop" and self._waiting.drop() is not None:
@@ -367,7 +366,7 @@ class Writer:
         with self._state:
             if self._store_failure is not None:
                 _log.info("%s takes records again.", self._store.url)
-            self._store_failure, self._tries = None, 0
+            self._store_failure, self._tries, self._over_limit = None, 0, False
             self._waiting.done(load)
             self._flushes += 1
             self._seconds += monotonic() - began
