@@ -23,6 +23,8 @@ __all__ = ["Client", "Complaint", "told"]
 _CONNECT_S, _WRITE_S, _READ_S = 10.0, 30.0, 300.0
 _PIECE = 1 << 20
 _BUSY = (408, 425, 429)
+_UNPACKING = ("/write", "/api/v2/write", "/api/v3/write_lp")
+"""Where a server unpacks what it gets; elsewhere it would take the packed bytes for the question."""
 
 Complaint = Callable[[str], MarketlabError]
 """Makes the error for a request that the server understands and refuses, from its words."""
@@ -69,7 +71,7 @@ class Client:
             method: of HTTP.
             path: below the server's address.
             params: the query.
-            content: the body; packed on its way to another machine.
+            content: the body; lines are packed on their way to another machine.
             headers: of this request.
             seconds: how long the server may keep silent.
             refused: makes the error where the server understands the request and refuses it (400, 413, 422 and their like); a UsageError
@@ -190,7 +192,7 @@ class Client:
         seconds: float,
     ) -> httpx.Request:
         sent = dict(headers or {})
-        if content and self._compresses:
+        if content and self._compresses and path in _UNPACKING:
             content = gzip.compress(content, 1)
             sent["Content-Encoding"] = "gzip"
         timeout = httpx.Timeout(seconds, connect=_CONNECT_S, write=_WRITE_S)

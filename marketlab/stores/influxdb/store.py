@@ -261,7 +261,11 @@ def _send(dialect: Dialect, text: pl.Series) -> None:
 
 
 def _bodies(text: pl.Series, limits: Limits) -> Iterator[bytes]:
-    for part in text.to_frame("line").iter_slices(limits.lines):
-        filled = (pl.col("line").str.len_bytes() + 1).cast(pl.Int64).cum_sum() // limits.bytes
-        bodies = part.group_by(filled.alias("body"), maintain_order=True).agg(pl.col("line").str.join("\n"))
-        yield from map(str.encode, bodies.get_column("line"))
+    """The lines in order, as many at a time as a request may hold; a line that is too long goes alone."""
+    ends = (text.str.len_bytes().cast(pl.Int64) + 1).cum_sum()
+    start = filled = 0
+    while start < text.len():
+        fitting = int(ends.search_sorted(filled + limits.bytes, side="right"))
+        stop = min(max(fitting, start + 1), start + limits.lines)
+        yield str(text.slice(start, stop - start).str.join("\n").item()).encode()
+        start, filled = stop, int(ends[stop - 1])

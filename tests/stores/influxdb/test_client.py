@@ -131,14 +131,19 @@ def test_a_question_that_is_refused_is_told_in_the_servers_words() -> None:
         assert "found X, expected Y" in str(told(lambda: client.send("GET", "/query"), UsageError))
 
 
-def test_what_goes_to_another_machine_is_packed() -> None:
-    for host, packed in (("127.0.0.1", False), ("127.0.0.2", True)):
-        got: list[bytes] = []
-        with answering(http("204 No Content"), host=host, got=got) as client:
-            client.send("POST", "/write", content=b"a v=1 1")
-        head, _, body = got[0].partition(b"\r\n\r\n")
-        assert (b"content-encoding: gzip" in head.lower()) is packed
-        assert not body or (gzip.decompress(body) if packed else body) == b"a v=1 1"
+@pytest.mark.parametrize(
+    ("host", "path", "packed"),
+    [("127.0.0.1", "/write", False), ("127.0.0.2", "/write", True), ("127.0.0.2", "/query", False)],
+)
+def test_lines_are_packed_on_their_way_to_another_machine_and_questions_never(
+    host: str, path: str, packed: bool
+) -> None:
+    got: list[bytes] = []
+    with answering(http("204 No Content"), host=host, got=got) as client:
+        client.send("POST", path, content=b"a v=1 1")
+    head, _, body = got[0].partition(b"\r\n\r\n")
+    assert (b"content-encoding: gzip" in head.lower()) is packed
+    assert not body or (gzip.decompress(body) if packed else body) == b"a v=1 1"
 
 
 def test_a_server_that_keeps_silent_is_given_up() -> None:

@@ -1,0 +1,154 @@
+"""How a table becomes requests, and what becomes of it when some of them fail; the server is a list here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+
+import polars as pl
+import pytest
+
+from marketlab import tables
+from marketlab.errors import StoreDenied, StoreUnavailable, WriteRejected
+from marketlab.stores.influxdb.address import Address
+from marketlab.stores.influxdb.dialect import Dialect, Limits
+from marketlab.stores.influxdb.store import InfluxStore
+from marketlab.stores.selection import Selection
+
+from ..conftest import Rows
+
+
+class Remembering:
+    """Keeps the bodies that it is sent, after `judge` had a look at each."""
+
+    version = 1
+
+    def __init__(self, limits: Limits, judge: Callable[[bytes], None] = lambda body: None) -> None:
+        self.limits = limits
+        self.bodies: list[bytes] = []
+        self.closed = 0
+        self._judge = judge
+        self._lock = Lock()
+
+    def exists(self) -> bool:
+        return True
+
+    def create(self) -> None:
+        pass
+
+    def write(self, body: bytes) -> None:
+        with self._lock:
+            self.bodies.append(body)
+        self._judge(body)
+
+    def measurements(self) -> set[str]:
+        return set()
+
+    def instruments(self) -> set[tuple[str, str]]:
+        return set()
+
+    def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        return iter(())
+
+    def delete(self, going: Selection) -> None:
+        pass
+
+    def drop(self, measurement: str) -> None:
+        pass
+
+    def query(self, text: str, language: str) -> pl.DataFrame:
+        return pl.DataFrame({"language": [language]})
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def store_of(dialect: Dialect, url: str = "influxdb://host/lab") -> InfluxStore:
+    return InfluxStore(Address.of(url), lambda address: dialect)
+
+
+def trades(count: int) -> pl.DataFrame:
+    return tables.to_table("trades", Rows().trades(range(count)))
+
+
+@pytest.mark.parametrize(("lines", "size"), [(10, 10**9), (10**9, 1_000), (7, 1_000), (1, 1), (10**9, 10**9)])
+def test_no_request_is_larger_than_the_server_takes_and_no_line_is_lost(lines: int, size: int) -> None:
+    dialect = Remembering(Limits(lines=lines, bytes=size, parallel=3))
+    with store_of(dialect) as store:
+        assert store.write("trades", trades(95)) == 95
+    found = [body.decode().split("\n") for body in dialect.bodies]
+    assert all(len(body) <= lines for body in found)
+    assert all(len(body) <= size or b"\n" not in body for body in dialect.bodies)
+    times = sorted(int(line.rpartition(" ")[2]) for body in found for line in body)
+    assert times == sorted((Rows.midnight + number * 1_000) * 1_000 + number for number in range(95))
+
+
+def refuse(word: bytes, error: Exception) -> Callable[[bytes], None]:
+    def judge(body: bytes) -> None:
+        if word in body:
+            raise error
+
+    return judge
+
+
+def test_lines_that_a_server_names_are_places_in_the_table() -> None:
+    judge = refuse(b"trade", WriteRejected("no.", rows=(0, 2)))
+    table = trades(4)[::-1]
+    with (
+        store_of(Remembering(Limits(100, 10**6, 2), judge)) as store,
+        pytest.raises(WriteRejected) as caught,
+    ):
+        store.write("trades", pl.concat([table, table.head(2)]))
+    # The rows of time 0 and 2, wherever they stand.
+    assert caught.value.rows == (1, 3, 5)
+
+
+def test_of_several_requests_no_place_is_named_since_some_are_stored() -> None:
+    judge = refuse(b'trade_id="7"', WriteRejected("no.", rows=(0,)))
+    dialect = Remembering(Limits(3, 10**6, 2), judge)
+    with store_of(dialect) as store, pytest.raises(WriteRejected) as caught:
+        store.write("trades", trades(20))
+    assert caught.value.rows == ()
+    assert len(dialect.bodies) == 7
+
+
+def test_what_may_go_through_later_counts_before_what_never_will() -> None:
+    def judge(body: bytes) -> None:
+        if b'trade_id="1"' in body:
+            raise WriteRejected("no.")
+        if b'trade_id="17"' in body:
+            raise StoreUnavailable("later.", retry_after=3.0)
+
+    with store_of(Remembering(Limits(3, 10**6, 2), judge)) as store, pytest.raises(StoreUnavailable) as caught:
+        store.write("trades", trades(20))
+    assert caught.value.retry_after == 3.0
+
+
+def test_who_answers_is_found_out_once_and_at_the_first_question() -> None:
+    asked: list[Address] = []
+    dialect = Remembering(Limits(10, 10**6, 2))
+
+    def connect(address: Address) -> Dialect:
+        asked.append(address)
+        if len(asked) == 1:
+            raise StoreDenied("not yet.")
+        return dialect
+
+    store = InfluxStore(Address.of("influxdb://host/lab"), connect)
+    assert not asked
+    with pytest.raises(StoreDenied):
+        store.read("trades")
+    assert store.read("trades").is_empty()
+    assert store.exists
+    assert store.version == 1
+    assert len(asked) == 2
+    store.close()
+    store.close()
+    assert dialect.closed == 1
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.query("SELECT 1")
+
+
+def test_the_language_is_found_out_or_named() -> None:
+    with store_of(Remembering(Limits(10, 10**6, 2))) as store:
+        assert store.query("SELECT 1").item() == "influxql"
+        assert store.query('from(bucket: "x")').item() == "flux"
+        assert store.query("SELECT 1", language="sql").item() == "sql"
