@@ -21,10 +21,14 @@ _REQUIRED = frozenset(os.environ.get("MARKETLAB_REQUIRE", "").replace(",", " ").
 _begun: set[Path] = set()
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+# The last of those around it, so that what pytest itself prepares is there even for a cell that is skipped.
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: Any) -> Iterator[None]:
-    """A notebook's first cell starts its kernel, which takes the environment along; its last one ends the server."""
-    if item.path.suffix != ".ipynb" or not hasattr(item, "cell"):
+    """A notebook's first cell starts its kernel, which takes the environment along; its last one ends the server.
+
+    A cell whose server is not there is skipped; where MARKETLAB_REQUIRE names the server, it fails.
+    """
+    if not hasattr(item, "cell"):
         return (yield)
     absent = missing(item.path.name, tuple(item.cell.metadata.get("tags", ())))
     if absent is not None:
