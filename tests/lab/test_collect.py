@@ -3,16 +3,23 @@
 import asyncio
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
+from marketlab.config import load_settings
 from marketlab.exchange_server import LocalExchange, Simulation
 from marketlab.lab.collect import Collector
+from marketlab.lab.feeding import feed_of
 from marketlab.lab.keeping import Keeper
+from marketlab.lab.opening import keeping
 from marketlab.lab.summary import Summary
 from marketlab.stores.memory import MemoryStore
+from marketlab.stores.open import open_store
 from marketlab.stores.writer import Writer
 from marketlab.streams.feed import Feed
+
+from ..servers import InfluxServer, PostgresServer
 
 
 def collected(channels: list[str]) -> Summary:
@@ -42,3 +49,41 @@ def test_statistics_go_to_the_log(caplog: pytest.LogCaptureFixture, channels: li
     )
     assert summary.ended == "idle"
     assert summary.origin == "simulated"
+
+
+def test_book_snapshots_as_often_and_as_deep_as_is_set_reach_every_store(
+    tmp_path: Path, influxdb1: InfluxServer, postgres: PostgresServer
+) -> None:
+    async def run(feed: Feed, keeper: Keeper) -> Summary:
+        return await Collector(feed, keeper, until_idle=1.5).run()
+
+    urls = [
+        f"delta://{tmp_path}/store",
+        f"{influxdb1.url('snapshots')}?create=true",
+        f"{postgres.url}?schema=snapshots",
+    ]
+    with LocalExchange(Simulation(["BTCUSDT"], duration=40), speed=20) as exchange:
+        settings = load_settings(
+            folder=tmp_path,
+            environ={},
+            symbols=("BTCUSDT",),
+            channels=("book",),
+            ws_url=exchange.ws_url,
+            rest_url=exchange.rest_url,
+            snapshot_seconds=10.0,
+            snapshot_depth=5,
+            spool=tmp_path / "spool",
+        )
+        with keeping(urls, settings) as keeper:
+            asyncio.run(run(feed_of(settings, keeper=keeper), keeper))
+    stored = []
+    for url in urls:
+        with open_store(url) as store:
+            stored.append(store.read("book_snapshots", symbol="BTCUSDT"))
+    for table in stored:
+        assert table.equals(stored[0])
+        # One when the book is loaded, then one for each ten seconds that have begun.
+        assert table.height in (4, 5)
+        assert table.get_column("depth").to_list()[1:] == [5] * (table.height - 1)
+        assert table.get_column("bids").list.len().to_list()[1:] == [5] * (table.height - 1)
+        assert table.get_column("time").diff().dt.total_milliseconds()[2:].is_between(9_000, 11_000).all()
