@@ -6,10 +6,12 @@ is taken for a double. The same holds where one side is simulated and the other 
 its spool counts as stored, so a store that does not answer just now may be told of all the same.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from copy import copy
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import polars as pl
 
@@ -42,6 +44,7 @@ def remembered(
     *,
     spools: Iterable[Path | None] = (),
     absent: Callable[[StoreUnavailable], None] | None = None,
+    within: float = 20.0,
 ) -> list[Newest | Gap]:
     """The newest trade, aggregate trade and closed kline of each stream, then the gaps before, for `Market.resume`.
 
@@ -57,6 +60,7 @@ def remembered(
         seconds: how long before `now` the newest record may lie, and how far back gaps are looked for.
         spools: for each store where records wait for it; None where a read sees them anyhow.
         absent: is told of a store that cannot be read, of which then only the spool counts.
+        within: how many seconds the stores have to answer, since streams that could begin are held up meanwhile.
 
     Raises:
         StoreUnavailable: a store cannot be read, and nobody is to be told.
@@ -64,9 +68,8 @@ def remembered(
     newest: dict[Subscription, Newest] = {}
     gaps: dict[tuple[Subscription, int], Gap] = {}
     begun: dict[str, int] = {}
-    for store, spool in zip_longest(stores, spools):
-        look = _Look(store, exchange, streams, now, seconds)
-        look.everywhere(spool, absent)
+    looks = [_Look(store, spool, exchange, streams, now, seconds) for store, spool in zip_longest(stores, spools)]
+    for look in _looked(looks, within, absent):
         for stream, record in look.newest(simulated=origin == "simulated").items():
             if stream not in newest or _place(record) < _place(newest[stream]):
                 newest[stream] = record
@@ -82,17 +85,57 @@ def remembered(
     return [*newest.values(), *before]
 
 
+def _looked(
+    looks: Sequence["_Look"], within: float, absent: Callable[[StoreUnavailable], None] | None
+) -> Iterator["_Look"]:
+    """The same ones when they have looked, all at once; those whose store does not answer in time know its spool alone."""
+    for look in looks:
+        # Before the store, so that nothing is missed while it moves from one into the other.
+        look.at_spool()
+    pool = ThreadPoolExecutor(max(1, len(looks)))
+    try:
+        asked = [pool.submit(look.with_store) for look in looks]
+        wait(asked, within)
+        for look, answer in zip(looks, asked, strict=True):
+            try:
+                yield answer.result(0)
+            except TimeoutError:
+                _tell(absent, StoreUnavailable(f"{look.url} does not say within {within:g} s what it has."))
+                yield look
+            except StoreUnavailable as error:
+                _tell(absent, error)
+                yield look
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _tell(absent: Callable[[StoreUnavailable], None] | None, error: StoreUnavailable) -> None:
+    if absent is None:
+        raise error
+    absent(error)
+
+
 class _Look:
-    """Into one store, for the streams of one exchange, at the time from `seconds` ago until now.
+    """Into one store and its spool, for the streams of one exchange, at the time from `seconds` ago until now.
 
     `gaps` are by stream and start; `begun` is by symbol the time of the first trade, where klines are missing.
     """
 
-    def __init__(self, store: Store, exchange: str, streams: Sequence[Subscription], now: int, seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spool: Path | None,
+        exchange: str,
+        streams: Sequence[Subscription],
+        now: int,
+        seconds: float,
+    ) -> None:
+        self.url = store.url
         self.gaps: dict[tuple[Subscription, int], Gap] = {}
         self.begun: dict[str, int] = {}
         self._newest: dict[Subscription, Newest] = {}
         self._store = store
+        self._spool = spool
         self._exchange = exchange
         self._streams = frozenset(streams)
         self._since = now - round(seconds * 1_000_000)
@@ -107,19 +150,10 @@ class _Look:
             if self._since <= _end(record) <= self._until and (record.origin == "simulated") == simulated
         }
 
-    def everywhere(self, spool: Path | None, absent: Callable[[StoreUnavailable], None] | None) -> None:
-        # The spool first, so that nothing is missed while it moves from one into the other.
-        self._at_spool(spool)
-        try:
-            self._at_store()
-        except StoreUnavailable as error:
-            if absent is None:
-                raise
-            absent(error)
-
-    def _at_spool(self, spool: Path | None) -> None:
+    def at_spool(self) -> None:
+        """What waits for the store."""
         left = _SPOOLED
-        for path in _latest_first(spool) if spool is not None else ():
+        for path in _latest_first(self._spool) if self._spool is not None else ():
             try:
                 left -= path.stat().st_size
                 records = read_segment(path).records
@@ -129,6 +163,13 @@ class _Look:
             self._note(record for record in records if record.exchange == self._exchange)
             if left < 0:
                 return
+
+    def with_store(self) -> Self:
+        """Another one that knows what is stored, too; raises StoreUnavailable where it cannot be read."""
+        look = copy(self)
+        look.gaps, look.begun, look._newest = dict(self.gaps), dict(self.begun), dict(self._newest)
+        look._at_store()
+        return look
 
     def _at_store(self) -> None:
         channels = {stream.channel for stream in self._streams}

@@ -228,15 +228,20 @@ class Waiting:
             crashpoints.reach("between-segments")
 
     def drop(self) -> int | None:
-        """Give up the oldest one that is not on its way; returns how many records of ours it held, None: there is none."""
+        """Give up the oldest one that is not on its way; returns how many records it held, None: there is none."""
         place = max(1, self._leaving)
         if len(self._segments) <= place:
             return None
         oldest = self._segments[place]
         del self._segments[place]
-        self.dropped += oldest.own
+        count = oldest.own
+        if not count:
+            # Left by another writer: only the disk knows.
+            with suppress(StoreUnavailable):
+                count = len((oldest.contents or oldest.spool.read(oldest.number)).records)
+        self.dropped += count
         self._forget(oldest)
-        return oldest.own
+        return count
 
     def release(self) -> None:
         """Leave the rest to the next writer."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import msgspec
+import polars as pl
 import pytest
 
 from marketlab import tables
@@ -14,6 +16,7 @@ from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
 from marketlab.stores.contract import Batching, Store
 from marketlab.stores.delta import DeltaStore
 from marketlab.stores.memory import MemoryStore
+from marketlab.stores.selection import Selection
 from marketlab.stores.spool import Spool
 from marketlab.stores.writer import Writer
 
@@ -162,3 +165,31 @@ def test_a_store_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(StoreUnavailable, match="Cannot read delta://"):
         asked(store)
+
+
+def test_a_store_that_takes_its_time_holds_nobody_up(tmp_path: Path) -> None:
+    class SlowStore(MemoryStore):
+        answers = Event()
+
+        def _find(self, wanted: Selection) -> pl.DataFrame:
+            self.answers.wait()
+            return super()._find(wanted)
+
+    spool = Spool.create(tmp_path)
+    spool.append([trade(8), gap("trade", 5, 6)])
+    slow, told = SlowStore(), list[StoreUnavailable]()
+    found = remembered(
+        [slow, holding(trade(9))],
+        "binance",
+        STREAMS[:1],
+        NOW,
+        "rest",
+        HOUR,
+        spools=[tmp_path, None],
+        absent=told.append,
+        within=0.2,
+    )
+    slow.answers.set()
+    spool.release()
+    assert found == [trade(8), gap("trade", 5, 6)]
+    assert [str(error) for error in told] == ["memory:// does not say within 0.2 s what it has."]

@@ -164,7 +164,8 @@ def test_what_is_on_its_way_is_not_dropped(tmp_path: Path, rows: Any) -> None:
     while (segment := waiting.next_for(load)) is not None and load.add(segment):
         pass
     assert [segment.number for segment in load.segments] == [1, 2]
-    assert [waiting.drop() for _ in range(4)] == [0, 0, 0, None]
+    assert [waiting.drop() for _ in range(4)] == [1, 1, 1, None]
+    assert (waiting.dropped, waiting.settled) == (3, 0)
     waiting.done(load)
     assert list(loads(waiting, 2)) == []
     waiting.release()
