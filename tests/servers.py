@@ -227,6 +227,16 @@ class PostgresServer(Server):
             )
         return super().start()
 
+    def kill(self) -> None:
+        """End it as `kill -9` does, with all of its processes, which are groups of their own."""
+        if self._process is None:
+            return
+        children = subprocess.run(["pgrep", "-P", str(self.pid)], check=False, capture_output=True, text=True).stdout
+        super().kill()
+        for child in children.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
     def stop(self) -> None:
         """End it without waiting for its clients."""
         self._end(signal.SIGINT)

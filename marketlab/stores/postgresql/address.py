@@ -1,6 +1,6 @@
 """Where a store is and how one gets there; the only place that knows the password."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
@@ -42,7 +42,8 @@ class Address(msgspec.Struct, frozen=True):
             UsageError: the URL is none, or names a setting that does not exist.
         """
         base, _, query = url.partition("?")
-        asked = dict(parse_qsl(query, keep_blank_values=True))
+        # To libpq a plus is a plus.
+        asked = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
         schema = asked.pop("schema", _PUBLIC)
         _require_known(asked, query)
         # PostgreSQL cuts what is longer without a word, and keeps the beginning for its own.
@@ -50,11 +51,7 @@ class Address(msgspec.Struct, frozen=True):
             raise UsageError(
                 f"{schema!r} cannot be a schema: its name has 1 to 63 bytes and does not begin with pg_; {_FORM}."
             )
-        try:
-            told = conninfo_to_dict(f"{base}?{urlencode(asked)}" if asked else base)
-        except psycopg.Error:
-            # Not its words, which repeat the URL with the password.
-            raise UsageError(f"This is not the URL of a PostgreSQL database; {_FORM}.") from None
+        told = _told(f"{base}?{urlencode(asked, quote_via=quote)}")
         given = {name: str(value) for name, value in told.items() if value}
         return cls({**_UNLESS_GIVEN, **_of_settings(settings), **given}, schema)
 
@@ -86,6 +83,18 @@ def _require_known(asked: dict[str, str], query: str) -> None:
             f"The URL of a PostgreSQL database has an unknown setting{what}: after the question mark it takes schema and "
             f"libpq's own, such as sslmode or connect_timeout; {_FORM}."
         )
+
+
+def _told(url: str) -> dict[str, Any]:
+    # None of libpq's words, which repeat the URL with the password.
+    wrong = UsageError(f"This is not the URL of a PostgreSQL database; {_FORM}.")
+    try:
+        told = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise wrong from None
+    if any(port and not port.isdecimal() for port in str(told.get("port", "")).split(",")):
+        raise wrong
+    return told
 
 
 def _of_settings(settings: "Settings | None") -> dict[str, str]:

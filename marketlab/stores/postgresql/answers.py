@@ -35,6 +35,8 @@ def answer(connection: psycopg.Connection, text: str, url: str) -> pl.DataFrame:
     Raises:
         UsageError: it gives no table, or one that polars cannot hold.
     """
+    if text.split(None, 1)[:1] in (["copy"], ["COPY"]):
+        raise UsageError(f"{url} does not understand this: COPY gives no table; ask with select.")
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("set transaction read only")
         cursor.adapters.register_loader("numeric", FloatLoader)

@@ -21,24 +21,25 @@ def known(connection: psycopg.Connection, markets: sql.Identifier) -> pl.DataFra
 def numbered(connection: psycopg.Connection, markets: sql.Identifier, batch: pl.DataFrame) -> pl.DataFrame:
     """A batch with the column `market_id`; new markets are made, by several writers at once if need be."""
     pairs = batch.select("exchange", "symbol").unique().sort("exchange", "symbol")
-    wanted = pairs.get_column("exchange").to_list(), pairs.get_column("symbol").to_list()
+    # As literals, since a percent sign in the schema's name would be taken for the place of a parameter.
+    wanted = [sql.Literal(pairs.get_column(column).to_list()) for column in ("exchange", "symbol")]
     found = _found(connection, markets, wanted)
     if found.height < pairs.height:
         # Only those that are missing, since a refused row would use up a number; in order, so that nobody waits in a ring.
         statement = (
-            "insert into {0} (exchange, symbol) select w.* from unnest(%s::text[], %s::text[]) w (exchange, symbol) "
+            "insert into {0} (exchange, symbol) select w.* from unnest({1}::text[], {2}::text[]) w (exchange, symbol) "
             "where not exists (select from {0} m where m.exchange = w.exchange and m.symbol = w.symbol) "
             'order by w.exchange collate "C", w.symbol collate "C" on conflict do nothing'
         )
-        connection.execute(sql.SQL(statement).format(markets), wanted)
+        connection.execute(sql.SQL(statement).format(markets, *wanted))
         found = _found(connection, markets, wanted)
     return batch.join(found, on=["exchange", "symbol"], how="inner", maintain_order="left")
 
 
-def _found(connection: psycopg.Connection, markets: sql.Identifier, wanted: tuple[Any, ...]) -> pl.DataFrame:
+def _found(connection: psycopg.Connection, markets: sql.Identifier, wanted: list[sql.Literal]) -> pl.DataFrame:
     statement = (
-        "select id, exchange, symbol from {} join unnest(%s::text[], %s::text[]) w (exchange, symbol) "
+        "select id, exchange, symbol from {} join unnest({}::text[], {}::text[]) w (exchange, symbol) "
         "using (exchange, symbol)"
     )
-    rows = connection.execute(sql.SQL(statement).format(markets), wanted).fetchall()
+    rows = connection.execute(sql.SQL(statement).format(markets, *wanted)).fetchall()
     return pl.DataFrame(rows, _SCHEMA, orient="row")

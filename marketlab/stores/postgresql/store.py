@@ -218,11 +218,11 @@ class PostgresStore(Asking):
 
     def _is_new(self, connection: psycopg.Connection, layout: Layout, commit: Commit) -> bool:
         statement = sql.SQL(
-            'insert into {} as held (writer, "table", segment) values (%s, %s, %s) on conflict (writer, "table") '
+            'insert into {} as held (writer, "table", segment) values ({}, {}, {}) on conflict (writer, "table") '
             "do update set segment = excluded.segment where held.segment < excluded.segment"
         )
-        named = (commit.writer, layout.table.name, commit.segment)
-        return connection.execute(statement.format(layout.commits), named).rowcount > 0
+        named = map(sql.Literal, (commit.writer, layout.table.name, commit.segment))
+        return connection.execute(statement.format(layout.commits, *named)).rowcount > 0
 
     def _asked(self, connection: psycopg.Connection, wanted: Selection) -> tuple[Layout | None, pl.DataFrame]:
         """The table that a question is about, if it is there, and the markets."""
