@@ -3,6 +3,7 @@
 import json
 import secrets
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,18 +38,18 @@ def test_flushers_and_the_server_may_die_and_every_row_is_there_once(redis: Redi
             )
             for number, death in enumerate(deaths)
         ]
-        port = ending.enter_context(
-            exchange("--simulate", "--duration", "300", "--speed", "25", log=tmp_path / "exchange")
-        )
+        port = ending.enter_context(exchange("--simulate", "--speed", "25", log=tmp_path / "exchange"))
         log = tmp_path / "collector"
         collect = ("collect", "BTCUSDT", *CHANNELS, *at(port), "--store", direct, "--store", server.url)
-        with started(*collect, "--until-idle", "3", "--json", log=log, settings=settings) as collector:
-            until(lambda: client.exists("tick:latest:BTCUSDT"), collector, log)
+        with started(*collect, "--json", log=log, settings=settings) as collector:
             for flusher in flushers[:2]:
                 assert flusher.wait(60) == -signal.SIGKILL
             server.kill()
-            assert collector.poll() is None, "the server should be killed while it collects"
+            time.sleep(1.0)
             server.start()
+            client.delete("tick:latest:BTCUSDT")
+            until(lambda: client.exists("tick:latest:BTCUSDT"), collector, log)
+            collector.send_signal(signal.SIGINT)
             assert collector.wait(120) == 0, log.read_text()
         flushers[2].send_signal(signal.SIGINT)
         assert flushers[2].wait(60) == 0, (tmp_path / "2.log").read_text()
@@ -58,7 +59,7 @@ def test_flushers_and_the_server_may_die_and_every_row_is_there_once(redis: Redi
         assert (last["waiting"], last["unfinished"]) == (0, 0)
         assert client.xlen("marketlab:batches") == 0
     left, right = contents(direct), contents(flushed)
-    assert left["trades"].height > 500
+    assert left["trades"].height > 100
     for name in tables.TABLES:
         assert left[name].equals(right[name]), name
 

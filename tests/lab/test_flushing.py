@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 from redis import Redis
 
+from marketlab import tables
 from marketlab.clock import ManualClock
 from marketlab.lab.destination import Destination
 from marketlab.lab.flushing import Flushed, Flusher, consumer_name
-from marketlab.stores.contract import USUAL_TRIES, Queue
+from marketlab.stores.contract import USUAL_TRIES, Batching, Queue
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.open import open_queue
+from marketlab.stores.writer import Writer
 
 from ..servers import RedisServer
 from .moody import POISON, MoodyStore, at_once, trades
@@ -267,6 +269,21 @@ def test_a_queue_that_stays_away_is_told_in_the_end(redis: RedisServer, tmp_path
         store.is_away = lambda: False
         again = flush(queue, tmp_path, store, idle=0.1)
         assert (again.batches, again.stores[0].changed) == (2, {"trades": 0})
+
+
+def test_what_a_full_queue_does_not_take_waits_in_the_spool(redis: RedisServer, tmp_path: Path) -> None:
+    store = MoodyStore()
+    batching = Batching(rows=20, seconds=PATIENCE_S, bytes=1_000_000)
+    with open_queue(f"{redis.url}?name={secrets.token_hex(6)}&limit=50") as queue:
+        with Writer(queue, spool=tmp_path / "spool", batching=batching, delays=at_once, sync_seconds=0.005) as writer:
+            for start in range(0, 200, 20):
+                writer.accept(tables.to_records("trades", trades(range(start, start + 20))))
+                within(lambda: not writer.stats.unspooled)
+            within(lambda: "is full: 40 of 50 rows wait to be stored" in writer.stats.failure)
+            assert queue.waiting() == 2
+            flush(queue, tmp_path, store, until_idle=None, stopping=lambda: not writer.stats.pending)
+        flush(queue, tmp_path, store)
+    assert store.ids == list(range(200))
 
 
 def test_no_two_have_the_same_name() -> None:
