@@ -96,7 +96,7 @@ class DeltaStore(Asking):
     overwrites: ClassVar[bool] = False
     batching: Batching = Batching(rows=50_000, seconds=10.0, bytes=64_000_000)
 
-    def __init__(self, folder: Path, *, small_files: int = 40, many_symbols: int = 8, temporary: bool = False) -> None:
+    def __init__(self, folder: Path, *, small_files: int = 20, many_symbols: int = 8, temporary: bool = False) -> None:
         self._temporary = temporary
         self.folder = folder.absolute()
         _require_fit(self.folder)

@@ -10,6 +10,7 @@ table beside it that has no partitions, and are moved together.
 """
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from marketlab.stores.delta_handle import KeptHandle
 
 __all__ = ["Stage", "Staged", "is_thin"]
 
-MOST_FILES, MOST_ROWS, MOST_SECONDS = 50, 50_000, 600.0
+MOST_FILES, MOST_ROWS, MOST_SECONDS = 16, 50_000, 600.0
 THIN_ROWS = 200
 _QUIETLY = PostCommitHookProperties(cleanup_expired_logs=False)
 
@@ -47,9 +48,13 @@ class Staged(NamedTuple):
     @property
     def is_due(self) -> bool:
         """Whether there is enough to move, or it has waited long enough."""
-        old = time.time() - self.since >= MOST_SECONDS
-        many = len(self.files) >= MOST_FILES or sum(rows.height for rows in self.files.values()) >= MOST_ROWS
-        return bool(self.files) and (old or many)
+        many = sum(rows.height for rows in self.files.values()) >= MOST_ROWS
+        return bool(self.files) and (many or time.time() - self.since >= MOST_SECONDS)
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether so many files are better one."""
+        return len(self.files) >= MOST_FILES
 
     def rows(self, table: tables.TableSpec) -> pl.DataFrame:
         """All that waits, unique by key."""
@@ -102,20 +107,17 @@ class Stage:
 
     def add(self, seen: Staged, rows: pl.DataFrame, pinning: CommitProperties) -> None:
         """Let rows wait, on top of what was seen. Raises like `rows`; CommitFailedError: somebody else was faster."""
-        handle = seen.handle or self._created()
-        # Names in the order of commits: of two rows with one key, the first is known by its file.
-        name = f"{handle.version() + 1:020d}-{uuid4()}.parquet"
-        rows.write_parquet(self.path / name, compression="zstd", compression_level=1)
-        size, now = (self.path / name).stat().st_size, int(time.time() * 1000)
-        adding = AddAction(name, size, {}, now, True, f'{{"numRecords":{rows.height}}}')
-        self._commit(handle, [adding], pinning)
-        self._known = {**self._known, name: rows}
+        self._replace(seen.handle or self._created(), [], rows, int(time.time() * 1000), pinning)
+
+    def join(self, seen: Staged, pinning: CommitProperties) -> None:
+        """Make one file of what was seen. Raises like `add`."""
+        if seen.handle is not None:
+            self._replace(seen.handle, list(seen.files), seen.rows(self._table), int(seen.since * 1000), pinning)
 
     def remove(self, seen: Staged, pinning: CommitProperties) -> None:
         """Let go of what was seen and is in the table now. Raises like `add`."""
         if seen.handle is not None and seen.files:
-            now = int(time.time() * 1000)
-            self._commit(seen.handle, [RemoveAction(name, True, now) for name in seen.files], pinning)
+            self._commit(seen.handle, _removing(seen.files), pinning)
 
     def tidy(self, hours: int) -> None:
         """Remove files and log entries that nobody has needed for so long. Raises like `rows`."""
@@ -123,6 +125,17 @@ class Stage:
         if handle is not None:
             handle.cleanup_metadata()
             handle.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+
+    def _replace(
+        self, handle: DeltaTable, old: list[str], rows: pl.DataFrame, since_ms: int, pinning: CommitProperties
+    ) -> None:
+        # Named in the order of commits: of two rows with one key, the first is known by its file.
+        name = f"{handle.version() + 1:020d}-{uuid4()}.parquet"
+        rows.write_parquet(self.path / name, compression="lz4")
+        size = (self.path / name).stat().st_size
+        adding = AddAction(name, size, {}, since_ms, True, f'{{"numRecords":{rows.height}}}')
+        self._commit(handle, [*_removing(old), adding], pinning)
+        self._known = {**self._known, name: rows}
 
     def _commit(self, handle: DeltaTable, actions: list[AddAction | RemoveAction], pinning: CommitProperties) -> None:
         handle.create_write_transaction(
@@ -149,3 +162,8 @@ class Stage:
             for place in places
         ]
         return dict(zip(names, pl.collect_all(scans), strict=True)) if scans else {}
+
+
+def _removing(names: Iterable[str]) -> list[AddAction | RemoveAction]:
+    now = int(time.time() * 1000)
+    return [RemoveAction(name, True, now) for name in names]

@@ -286,6 +286,8 @@ class HistoryTable:
         try:
             if staged.is_due:
                 self._pinned(self._move)
+            elif staged.is_scattered:
+                self._stage.join(self._stage.look(), _pinning(None))
             if files.height < self.small_files // 2:
                 return
             most = max(self.small_files, 5 * files.select(PARTITION).n_unique())

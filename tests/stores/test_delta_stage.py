@@ -16,7 +16,7 @@ from marketlab import tables
 from marketlab.records import Kline
 from marketlab.stores.contract import Commit
 from marketlab.stores.delta import DeltaStore
-from marketlab.stores.delta_stage import MOST_FILES
+from marketlab.stores.delta_stage import MOST_FILES, MOST_ROWS
 from marketlab.stores.memory import MemoryStore
 
 SYMBOLS = [f"COIN{number}USDT" for number in range(10)]
@@ -62,13 +62,30 @@ def test_many_rows_of_each_symbol_go_into_the_table_at_once(tmp_path: Path, rows
     assert (waiting(tmp_path), stored(tmp_path)) == (0, 3_000)
 
 
-def test_what_waits_is_moved_when_it_has_become_many_files(tmp_path: Path, rows: Any) -> None:
+def test_what_waits_is_joined_and_stays_in_order(tmp_path: Path, rows: Any) -> None:
     store = DeltaStore(tmp_path)
-    for number in range(MOST_FILES + 5):
+    for number in range(3 * MOST_FILES):
         assert store.write("trades", trades(rows, range(number, number + 2))) == (10 if number else 20)
         assert waiting(tmp_path) <= MOST_FILES + 1
-    assert stored(tmp_path) >= 10 * MOST_FILES
-    assert store.read("trades").equals(tables.in_order("trades", trades(rows, range(MOST_FILES + 6))))
+    assert stored(tmp_path) == 0
+    assert store.read("trades").equals(tables.in_order("trades", trades(rows, range(3 * MOST_FILES + 1))))
+
+
+def test_what_waits_is_moved_when_there_is_enough_of_it(tmp_path: Path, rows: Any) -> None:
+    store = DeltaStore(tmp_path)
+    for start in range(0, MOST_ROWS // 10 + 300, 150):
+        store.write("trades", trades(rows, range(start, start + 150)))
+    assert stored(tmp_path) >= MOST_ROWS
+    assert waiting(tmp_path) <= 2
+    assert store.read("trades").height == start * 10 + 1_500
+
+
+def test_what_has_waited_for_long_is_moved(tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketlab.stores.delta_stage.MOST_SECONDS", 0.0)
+    store = DeltaStore(tmp_path)
+    for number in range(3):
+        store.write("trades", trades(rows, range(number, number + 1)))
+    assert stored(tmp_path) >= 20
 
 
 def test_who_only_reads_moves_nothing(tmp_path: Path, rows: Any) -> None:
@@ -137,8 +154,11 @@ def test_a_reader_misses_nothing_while_rows_are_moved(tmp_path: Path, rows: Any)
     writer.write("trades", trades(rows, range(1)))
 
     def write() -> None:
-        for number in range(1, 2 * MOST_FILES):
+        for number in range(1, 100):
             writer.write("trades", trades(rows, range(number, number + 1)))
+            if number % 20 == 0:
+                with DeltaStore(tmp_path) as mover:
+                    mover.write("trades", trades(rows, range(number + 2)))
 
     seen = 0
     with ThreadPoolExecutor(1) as pool:
@@ -149,7 +169,7 @@ def test_a_reader_misses_nothing_while_rows_are_moved(tmp_path: Path, rows: Any)
             assert len(found) >= seen
             seen = len(found)
         writing.result()
-    assert reader.read("trades").height == 20 * MOST_FILES
+    assert reader.read("trades").height == 1_000
 
 
 KLINES = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, 3)), min_size=1, max_size=4)
