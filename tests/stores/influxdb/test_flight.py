@@ -1,12 +1,13 @@
 """Flight's answers and refusals, as recorded from a real 3.x and as the test server gives them."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import polars as pl
 import pyarrow as pa
@@ -225,3 +226,25 @@ def test_text_that_comes_by_numbers_is_text(server: Server3) -> None:
     server.recorded["test", "numbered"] = pa.table({"s": pa.array(["a", "b", "a"]).dictionary_encode()})
     assert asking(server).table("numbered", "influxql").get_column("s").to_list() == ["a", "b", "a"]
     assert asking(server).table("numbered", "influxql").schema == {"s": pl.String()}
+
+
+def test_over_tls_the_authorities_of_the_system_and_of_ssl_cert_file_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: Callable[[str, str], NoReturn]
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        absent("openssl", "openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    asked = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    asked += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *asked], check=True, capture_output=True)
+    answer = pa.table({"x": [1]})
+    methods = {"do_get": lambda self, context, ticket: flight.RecordBatchStream(answer)}
+    serve: Any = type("Served", (flight.FlightServerBase,), methods)
+    with serve("grpc+tls://127.0.0.1:0", tls_certificates=[(certificate.read_bytes(), key.read_bytes())]) as served:
+        address = Address("127.0.0.1", served.port, "test", tls=True)
+        with pytest.raises(StoreDenied, match="SSL_CERT_FILE") as caught:
+            Flight(address, Client(address, {}), "").table("SELECT 1")
+        one_sentence(caught.value)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert Flight(address, Client(address, {}), "").table("SELECT 1").item() == 1
