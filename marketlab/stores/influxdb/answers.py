@@ -40,7 +40,7 @@ class UnfinishedError(Exception):
 
 
 def tables_of_csv(pieces: Iterable[bytes], kinds: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """The rows of one statement's CSV, followed by the sentinel's, in tables of some megabytes.
+    """The rows of one SELECT's CSV, followed by the sentinel's, in tables of some megabytes.
 
     Args:
         pieces: the body while it comes, cut anywhere.

@@ -200,7 +200,9 @@ class InfluxStore(Asking):
         """The rows of a selection in the order of time, each key once."""
         name, needed = wanted.table.name, wanted.needed
         seen = Seen(wanted.table)
-        for points in whole_moments(dialect.rows(wanted, layout.stored(name, needed))):
+        for found in whole_moments(dialect.rows(wanted, layout.stored(name, needed))):
+            # Points of other programs under the same name are none of our rows: ours were all received.
+            points = found.filter(pl.col("received").is_not_null())
             rows = seen.new(layout.restored(name, points, needed))
             if rows.height:
                 yield rows

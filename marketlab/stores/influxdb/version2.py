@@ -61,9 +61,13 @@ class Version2:
         if self._bucket() is not None:
             return
         made = {"orgID": self._organisation(), "name": self._address.database, "retentionRules": []}
-        self._client.send(
-            "POST", "/api/v2/buckets", content=msgspec.json.encode(made), headers=_JSON, refused=self._not_made
-        )
+        content = msgspec.json.encode(made)
+        try:
+            self._client.send("POST", "/api/v2/buckets", content=content, headers=_JSON, refused=self._not_made)
+        except StoreDenied:
+            # Somebody else may have made it just now.
+            if self._bucket() is None:
+                raise
 
     def write(self, body: bytes) -> None:
         """See `Dialect.write`. Of a body with a malformed line nothing is stored; good lines beside conflicts are."""

@@ -205,6 +205,15 @@ def test_points_of_another_kind_are_not_read_as_ours(url: str) -> None:
         assert "prefix" in told(lambda: store.read("trades"), StoreDenied)
 
 
+def test_points_of_other_programs_beside_ours_are_left_out(url: str) -> None:
+    with open_store(url) as store:
+        store.write("klines", tables.to_table("klines", [Rows().kline(1)]))
+        write_line(url, f"crypto_price,exchange=binance,symbol=BTCUSDT price=1.0 {AT}000")
+        assert store.read("klines", include_open=True).height == 1
+        assert [found.rows for found in store.coverage("klines")] == [1]
+        assert store.query("SELECT price FROM crypto_price").height == 2
+
+
 def test_who_may_not_come_in_is_told_so(influxd: type[InfluxServer]) -> None:
     with influxd(password="secret") as server:
         url = f"influxdb://admin:secret@{server.host}/lab?create=true"

@@ -160,7 +160,6 @@ def followed(name: str) -> list[bytes]:
     ("csv", "json_name"),
     [
         ("v1_query_select_csv_epoch_ms", "v1_query_select_json_epoch_ms"),
-        ("v1_query_show_measurements_csv", "v1_query_show_measurements_json"),
         ("v1_query_empty_csv", "v1_query_empty_json"),
     ],
 )
@@ -266,6 +265,13 @@ def test_a_bucket_is_made_where_it_is_missing() -> None:
         dialect.close()
     assert type(found) is StoreDenied
     require_sentence(found)
+    conflict = exchange("bucket_create_conflict")
+    missing = msgspec.structs.replace(missing, target="/api/v2/buckets?org=marketlab&name=capture")
+    with serving([missing, exchange("orgs_by_name"), conflict]) as host:
+        dialect = Version2(address(host, "capture"))
+        found = outcome(dialect.create)
+        dialect.close()
+    assert "already exists" in str(found)
 
 
 def test_the_version_is_found_out() -> None:
