@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import polars as pl
+from arro3.core import ChunkedArray, DataType, Field, list_array
 
 from marketlab import records
 from marketlab.errors import UsageError
@@ -149,12 +150,12 @@ def _series(name: str, kind: pl.DataType, values: list[Any]) -> pl.Series:
 
 
 def _levels(name: str, sides: list[Any]) -> pl.Series:
-    # Through one flat column that is cut at the lists' lengths: 40 times quicker than nested Python values.
+    # Through one flat column and the places where it is cut: ten times quicker than nested Python values.
     numbers = pl.Series(list(chain.from_iterable(chain.from_iterable(sides))), dtype=pl.Float64)
     levels = pl.DataFrame({"price": numbers.gather_every(2), "size": numbers.gather_every(2, 1)}).to_struct()
-    lengths = list(map(len, sides))
-    cuts = pl.DataFrame({"start": [0, *accumulate(lengths[:-1])], "length": lengths})
-    return cuts.select(pl.lit(levels.implode()).list.slice("start", "length").alias(name)).to_series()
+    cuts = pl.Series([0, *accumulate(map(len, sides))], dtype=pl.Int64)
+    values, offsets = (ChunkedArray.from_arrow(column).combine_chunks() for column in (levels, cuts))
+    return pl.Series(list_array(offsets, values, type=DataType.large_list(Field("item", values.type)))).alias(name)
 
 
 def to_tables(records: Iterable[Record]) -> dict[str, pl.DataFrame]:
