@@ -231,11 +231,16 @@ class PostgresServer(Server):
         """End it as `kill -9` does, with all of its processes, which are groups of their own."""
         if self._process is None:
             return
+        os.kill(self.pid, signal.SIGSTOP)  # so that it starts no more of them
         children = subprocess.run(["pgrep", "-P", str(self.pid)], check=False, capture_output=True, text=True).stdout
         super().kill()
         for child in children.split():
             with suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
+        # The next one does not start while one of these holds their memory.
+        deadline = monotonic() + _PATIENCE_S
+        while any(map(_is_running, children.split())) and monotonic() < deadline:
+            sleep(0.01)
 
     def stop(self) -> None:
         """End it without waiting for its clients."""
@@ -254,6 +259,13 @@ class PostgresServer(Server):
         ready = Path(self.found() or "").with_name("pg_isready")
         asked = [str(ready), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(asked, check=False, stdout=subprocess.DEVNULL, stderr=sys.stderr).returncode == 0
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 _INITDB = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
