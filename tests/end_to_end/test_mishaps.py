@@ -60,7 +60,10 @@ def port(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
         (["BTCUSDT", "--channels", ","], "Name at least one symbol and one channel."),
         (["BTCUSDT", "--exchange", "mtgox"], "Unknown exchange 'mtgox'. Known: binance."),
         (["BTCUSDT", "--store", "marketdata"], "'marketdata' is not a store's URL; write it like delta://marketdata."),
-        (["BTCUSDT", "--store", "oracle://x"], "No store answers to oracle://. There are: delta://, influxdb://, memory://,"),
+        (
+            ["BTCUSDT", "--store", "oracle://x"],
+            "No store answers to oracle://. There are: delta://, influxdb://, memory://,",
+        ),
         ([], "Name at least one symbol, such as BTCUSDT, or set MARKETLAB_SYMBOLS."),
         (["BTCUSDT", "--ws-url", "http://127.0.0.1"], "http://127.0.0.1"),
         (["BTCUSDT", "--rest-url", "127.0.0.1:9000"], "127.0.0.1:9000"),
