@@ -46,7 +46,7 @@ def served(notebook: str) -> Iterator[dict[str, str]]:
 
 
 def _store_outputs(path: Path) -> None:
-    absent = missing(path.name)
+    absent = next(filter(None, (missing(path.name, tags) for tags in ((), *((tag,) for tag in _URLS)))), None)
     if absent is not None:
         print(f"{path} keeps its outputs: {absent[1]}", file=sys.stderr)
         return
