@@ -169,7 +169,7 @@ class Flusher:
             self._gathered_at = monotonic()
         for batch in found:
             self._taken_over += batch.tries > 1
-            # One that was let go of, or was lost to another and comes back, is on its way already.
+            # One that was lost to another and comes back is on its way already.
             if batch.id not in self._held:
                 self._gathered.append(batch)
             self._held[batch.id] = batch
@@ -254,6 +254,7 @@ class Flusher:
         for store in self._stores:
             store.hurry()
         self._next_question = 0.0
+        self._patience.renew()
         before = {store: store.failures for store in self._stores}
         queue_before = self._queue_failures
         deadline = monotonic() + _LAST_S
