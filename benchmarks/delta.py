@@ -179,10 +179,12 @@ def upserts(rows: int, goals: Goals) -> None:
         plain, ours = [], []
         for turn in range(3):
             # The last 250 minutes of one symbol told better, and the 250 after them.
-            first = rows + turn * 50 * 250 - 50 * 250
-            batch = klines(first, 50 * 500, 50, count=11 + turn).filter(pl.col("symbol") == f"COIN{turn:03d}USDT")
+            told_better = klines(rows - 50 * 250, 50 * 500, 50, count=11)
+            batch = told_better.filter(pl.col("symbol") == f"COIN{turn:03d}USDT")
             plain.append(seconds(partial(merged, folder, batch)))
             ours.append(seconds(partial(store.write, "klines", batch)))
+        if store.read("klines", start=START + rows // 50 * 60_000_000 - 250 * 60_000_000).height != 50 * 250 + 3 * 250:
+            raise SystemExit("Rows are missing or doubled.")
         middle, other = statistics.median(plain), statistics.median(ours)
         print(f"upsert of 500 rows into {rows:,}: plain merge {middle:.2f} s, ours {other:.3f} s")
         met = middle / other >= UPSERT
