@@ -1,5 +1,8 @@
 """What a URL and the settings say together, and what of it is shown."""
 
+import subprocess
+import sys
+
 import pytest
 
 from marketlab.config import Settings, load_settings
@@ -82,3 +85,18 @@ def test_what_is_no_url_is_told_without_repeating_the_password(url: str) -> None
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(UsageError, match="color"):
         from_url("postgresql://host/market?color=red")
+
+
+@pytest.mark.parametrize("module", ["psycopg", "psycopg.pq"])
+def test_without_its_package_a_store_says_what_to_install(module: str) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from marketlab.errors import MissingDependency\n"
+        "from marketlab.stores.open import open_store, schemes\n"
+        "try: open_store('postgresql://')\n"
+        "except MissingDependency as error: print(error, 'postgresql' in schemes())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "A postgresql:// store needs the package psycopg: run pip install 'marketlab[postgres]'" in done.stdout
+    assert done.stdout.endswith("True\n")

@@ -138,8 +138,8 @@ def test_a_server_that_stops_in_the_middle_of_an_answer(mortal: PostgresServer, 
         store.write("trades", tables.to_table("trades", rows.trades(range(2))))
         with psycopg.connect(mortal.url, autocommit=True) as connection:
             connection.execute(
-                "insert into middle.trades select 1, (10 + n)::text, '2024-08-10Z'::timestamptz + n * interval '1 ms', 1, 1, 'buy', now(), 'stream' "
-                "from generate_series(1, 800000) n"
+                "insert into middle.trades select 1, lpad((10 + n)::text, 300, '0'), '2024-08-10Z'::timestamptz + n * interval '1 ms', 1, 1, 'buy', now(), 'stream' "
+                "from generate_series(1, 200000) n"
             )
         pieces = store.batches("trades", rows=1_000)
         assert next(pieces).height == 1_000
@@ -147,7 +147,7 @@ def test_a_server_that_stops_in_the_middle_of_an_answer(mortal: PostgresServer, 
         with pytest.raises(StoreUnavailable, match=str(mortal.port)):
             list(pieces)
         mortal.start()
-        assert store.coverage("trades")[0].rows == 800_002
+        assert store.coverage("trades")[0].rows == 200_002
 
 
 def test_kill_9_of_the_server_while_writing_loses_and_doubles_nothing(mortal: PostgresServer, rows: Any) -> None:
