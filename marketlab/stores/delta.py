@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from threading import Lock
@@ -99,6 +99,7 @@ class DeltaStore(Asking):
     def __init__(self, folder: Path, *, small_files: int = 20, many_symbols: int = 8, temporary: bool = False) -> None:
         self._temporary = temporary
         self.folder = folder.absolute()
+        self._made_with_it = [place for place in self.folder.parents if temporary and not place.exists()]
         _require_fit(self.folder)
         self.url = f"delta://{self.folder}"
         self.spool: Path | None = self.folder / "_spool"
@@ -144,6 +145,10 @@ class DeltaStore(Asking):
         self._closed = True
         if self._temporary:
             rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                # As far as nobody else has put something there.
+                for place in self._made_with_it:
+                    place.rmdir()
             return
         with self._lock:
             for table in self._tables.values():

@@ -78,7 +78,8 @@ def test_a_store_is_tried_out_shown_and_left_as_it_was(run: Run, stored: str) ->
 
 
 def test_a_trial_for_machines(run: Run, tmp_path: Path) -> None:
-    ended = run("status", "--test-store", f"delta://{tmp_path}/new", "--json")
+    ended = run("status", "--test-store", f"delta://{tmp_path}/made/new", "--json")
+    assert list(tmp_path.iterdir()) == []
     found = json.loads(ended.out)
     assert (ended.code, found["ok"], found["failed"], found["reason"]) == (0, True, None, None)
     assert [step["step"] for step in found["steps"]] == ["connect", "write", "read", "delete"]
