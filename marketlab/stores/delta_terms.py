@@ -30,7 +30,11 @@ PARTITION = ("exchange", "symbol")
 SLACK = timedelta(milliseconds=1)
 """By how much times are widened: statistics hold milliseconds, and one fact may be told in ms and in us."""
 
-SETTINGS = {"delta.logRetentionDuration": "interval 1 days", "delta.checkpointInterval": "10"}
+SETTINGS = {
+    "delta.checkpointInterval": "10",
+    "delta.deletedFileRetentionDuration": "interval 1 days",
+    "delta.logRetentionDuration": "interval 1 days",
+}
 """Of new tables; each commit costs as much as there are commits since the last checkpoint."""
 
 _RANGE = {"quotes": "update_id", "book_updates": "last_id", "book_snapshots": "update_id"}
