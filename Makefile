@@ -54,7 +54,7 @@ layers: $(DEVELOPMENT)
 benchmarks: $(DEVELOPMENT) ## the timed promises; minutes, on a quiet machine
 	@for file in benchmarks/*.py; do \
 	  echo "== $$file"; \
-	  case $$file in */decode_book.py) peers=--install ;; *) peers= ;; esac; \
+	  case $$file in */decode_book.py|*/influxdb.py) peers=--install ;; *) peers= ;; esac; \
 	  $(BIN)/python $$file $$peers || exit 1; \
 	done
 
