@@ -12,6 +12,7 @@ from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol, U
 from marketlab.records import Ticker
 from marketlab.stores.contract import Commit, Coverage, Store
 from marketlab.stores.open import schemes
+from marketlab.stores.selection import instant
 
 from .places import PLACES
 
@@ -271,6 +272,19 @@ def test_scan_is_the_whole_table_lazily(store: Store, rows: Any) -> None:
     put(store, rows.kline(1), rows.kline(2, closed=False))
     found = store.scan("klines").filter(pl.col("symbol") == "BTCUSDT").collect()
     assert tables.in_order("klines", found).equals(store.read("klines", include_open=True))
+
+
+def test_a_filter_of_a_scan_may_speak_of_columns_that_are_not_shown(store: Store, rows: Any) -> None:
+    put(store, *rows.trades(range(50)), *rows.trades(range(30), "ETHUSDT"))
+    time, lowest, highest = pl.col("time"), *(instant(rows.midnight + at) for at in (10_000, 20_000))
+    mine = store.scan("trades").filter(pl.col("exchange") == "binance", pl.col("symbol") == "BTCUSDT")
+    found = (
+        mine.filter(time >= lowest, time < highest, pl.col("trade_id") != "15").select("price", "trade_id").collect()
+    )
+    assert sorted(ids(found)) == ["10", "11", "12", "13", "14", "16", "17", "18", "19"]
+    assert mine.filter(time >= highest, time < lowest).collect().is_empty()
+    assert store.scan("trades").filter(pl.col("symbol") == "NOSUCH").collect().is_empty()
+    assert mine.head(7).collect().height == 7
 
 
 def test_coverage_says_what_is_there(store: Store, rows: Any) -> None:

@@ -26,6 +26,7 @@ from marketlab.stores.influxdb.dialect import Dialect, Limits
 from marketlab.stores.influxdb.doubles import Seen, whole_moments
 from marketlab.stores.influxdb.languages import language_of
 from marketlab.stores.influxdb.lines import lines, unwritable
+from marketlab.stores.pushing import narrowed
 from marketlab.stores.selection import Selection, cover, pieces
 from marketlab.stores.upsert import RANKS, changes
 
@@ -95,17 +96,22 @@ class InfluxStore(Asking):
         return batch.height
 
     def scan(self, name: str) -> pl.LazyFrame:
-        """The whole table, lazily; only the needed columns are read. See `marketlab.stores.contract.Store.scan`."""
+        """The whole table, lazily; the server filters by exchange, symbol and time, and gives the needed columns alone."""
         schema = dict(tables.spec(name).schema)
 
         def read(
             columns: list[str] | None, predicate: pl.Expr | None, most: int | None, size: int | None
         ) -> Iterator[pl.DataFrame]:
-            wanted = Selection.of(name, columns=columns or None, include_open=True)
-            for table in self._pieces(wanted):
-                part = table if most is None else table.head(most)
+            used = {*(columns or schema), *(predicate.meta.root_names() if predicate is not None else ())}
+            whole = Selection.of(name, columns=[column for column in schema if column in used], include_open=True)
+            wanted = narrowed(predicate, whole)
+            if wanted.start and wanted.end and wanted.start >= wanted.end:
+                return
+            for table in self._pieces(wanted, must_be_known=False):
+                found = table if predicate is None else table.filter(predicate)
+                part = found if most is None else found.head(most)
                 most = None if most is None else most - part.height
-                yield part if predicate is None else part.filter(predicate)
+                yield part.select(columns or list(schema))
                 if most == 0:
                     return
 
@@ -207,7 +213,7 @@ class InfluxStore(Asking):
             if rows.height:
                 yield rows
 
-    def _pieces(self, wanted: Selection) -> Iterator[pl.DataFrame]:
+    def _pieces(self, wanted: Selection, *, must_be_known: bool = True) -> Iterator[pl.DataFrame]:
         dialect = self._ready()
         empty = True
         for rows in self._asked(dialect, wanted):
@@ -215,7 +221,7 @@ class InfluxStore(Asking):
             finished = wanted.finish(rows, is_unique=True)
             if finished.height:
                 yield finished
-        if empty and (wanted.symbol or wanted.exchange):
+        if empty and must_be_known and (wanted.symbol or wanted.exchange):
             wanted.require_known(dialect.instruments(), self.url)
 
     def _find(self, wanted: Selection) -> pl.DataFrame:

@@ -32,9 +32,9 @@ from marketlab.stores.postgresql.connections import Connections
 from marketlab.stores.postgresql.layout import Layout
 from marketlab.stores.postgresql.markets import EMPTY, known, numbered
 from marketlab.stores.postgresql.mistakes import answering, has_passed, mistake, misunderstood
-from marketlab.stores.postgresql.pushing import bounded, instruments
 from marketlab.stores.postgresql.reading import condition, streamed
 from marketlab.stores.postgresql.texts import to_csv
+from marketlab.stores.pushing import bounded, instruments
 from marketlab.stores.selection import Selection, micros, pieces
 
 __all__ = ["PostgresStore"]

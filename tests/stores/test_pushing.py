@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from marketlab.stores.postgresql.pushing import bounded, instruments
+from marketlab.stores.pushing import bounded, instruments, narrowed
 from marketlab.stores.selection import Selection
 
 NOON = datetime(2024, 8, 9, 12, tzinfo=UTC)
@@ -52,3 +52,21 @@ def test_markets_that_a_filter_leaves(filtered: pl.Expr | None, ids: list[int]) 
 def test_bounds_of_time_in_a_filter(filtered: pl.Expr | None, start: datetime | None, end: datetime | None) -> None:
     found = bounded(filtered, Selection.of("trades"))
     assert (found.start, found.end) == (start, end)
+
+
+@pytest.mark.parametrize(
+    ("filtered", "named"),
+    [
+        (None, (None, None)),
+        (symbol == "X", (None, "X")),
+        ((pl.lit("a") == exchange) & (symbol == "X") & (time >= NOON), ("a", "X")),
+        ((symbol == "X") | (exchange == "a"), (None, None)),
+        (symbol != "X", (None, None)),
+        (symbol.is_in(["X"]), (None, None)),
+        (symbol.str.to_uppercase() == "X", (None, None)),
+        (symbol == exchange, (None, None)),
+    ],
+)
+def test_the_one_instrument_that_a_filter_names(filtered: pl.Expr | None, named: tuple[str | None, str | None]) -> None:
+    found = narrowed(filtered, Selection.of("trades"))
+    assert (found.exchange, found.symbol) == named

@@ -1,4 +1,4 @@
-"""What of a filter in polars the store can do itself: exchange, symbol and the bounds of the time.
+"""What of a filter in polars a server can do itself: exchange, symbol and the bounds of the time.
 
 Only what is surely understood is taken over. Polars filters once more, so what is left out costs time and nothing else.
 """
@@ -6,11 +6,12 @@ Only what is surely understood is taken over. Polars filters once more, so what 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import polars as pl
 
 from marketlab.stores.selection import Selection
 
-__all__ = ["bounded", "instruments"]
+__all__ = ["bounded", "instruments", "narrowed"]
 
 _LEAST = timedelta(microseconds=1)
 
@@ -21,6 +22,17 @@ def instruments(filtered: pl.Expr | None, known: pl.DataFrame) -> pl.DataFrame:
         if set(part.meta.root_names()) <= {"exchange", "symbol"}:
             known = known.filter(part)
     return known
+
+
+def narrowed(filtered: pl.Expr | None, whole: Selection) -> Selection:
+    """The same as `bounded`, of the one exchange and symbol too where a filter names them."""
+    selection = bounded(filtered, whole)
+    for part in _parts(filtered):
+        for column in ("exchange", "symbol"):
+            value = _equal(part, pl.col(column))
+            if value is not None:
+                selection = msgspec.structs.replace(selection, **{column: value})
+    return selection
 
 
 def bounded(filtered: pl.Expr | None, whole: Selection) -> Selection:
@@ -45,6 +57,15 @@ def _parts(filtered: pl.Expr | None) -> Iterator[pl.Expr]:
                 yield from _parts(right)
                 return
     yield filtered
+
+
+def _equal(part: pl.Expr, column: pl.Expr) -> str | None:
+    """The text that a column has to be."""
+    for edge in part.meta.pop():
+        if edge.meta.is_literal() and (part.meta.eq(column == edge) or part.meta.eq(edge == column)):
+            found = pl.select(edge).item()
+            return found if isinstance(found, str) else None
+    return None
 
 
 def _bounds(part: pl.Expr, time: pl.Expr) -> tuple[datetime | None, datetime | None]:
