@@ -220,8 +220,19 @@ def in_order(name: str, table: pl.DataFrame) -> pl.DataFrame:
         if wanted.schema[wanted.id] == pl.String():
             by.append(pl.col(wanted.id).str.len_bytes())
         by.append(pl.col(wanted.id))
-    rest = [column for column in wanted.key if column not in (wanted.time, wanted.id)]
-    return table.sort([*by, *map(pl.col, rest)], maintain_order=True)
+    by += [pl.col(column) for column in wanted.key if column not in (wanted.time, wanted.id)]
+    return table if _is_ordered(table, by) else table.sort(by, maintain_order=True)
+
+
+def _is_ordered(table: pl.DataFrame, by: Sequence[pl.Expr]) -> bool:
+    # Asked column by column as long as there are ties: nearly always it is, and a sort of many rows is dear.
+    if not table.get_column(by[0].meta.output_name()).is_sorted():
+        return False
+    in_order = pl.lit(True)
+    for column in reversed(by):
+        before = column.shift()
+        in_order = (column > before) | ((column == before) & in_order)
+    return bool(table.select(in_order.all()).item())
 
 
 def unique(name: str, table: pl.DataFrame) -> pl.DataFrame:

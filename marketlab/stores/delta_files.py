@@ -10,17 +10,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 import msgspec
 import polars as pl
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from marketlab import tables
 from marketlab.stores.delta_terms import PARTITION
 
-__all__ = ["GROUP_ROWS", "Written", "written"]
+__all__ = ["GROUP_ROWS", "Written", "removing", "written"]
 
 GROUP_ROWS = 131_072
 FILE_ROWS = 16 * GROUP_ROWS
@@ -34,8 +34,8 @@ class Written(NamedTuple):
     rows: pl.DataFrame
 
 
-def written(root: Path, rows: pl.DataFrame) -> list[Written]:
-    """Write rows into new files below `root`.
+def written(root: Path, rows: pl.DataFrame, *, is_new: bool = True) -> list[Written]:
+    """Write rows into new files below `root`; `is_new` says that they were in no file before.
 
     Raises:
         OSError, polars.exceptions.PolarsError: a file could not be written; those before it stay and count for nothing.
@@ -54,12 +54,21 @@ def written(root: Path, rows: pl.DataFrame) -> list[Written]:
                 size=(root / place).stat().st_size,
                 partition_values={column: part.item(0, column) for column in PARTITION},
                 modification_time=now,
-                data_change=True,
+                data_change=is_new,
                 stats=stats,
             ),
             part,
         )
         for part, place, stats in zip(parts, places, told, strict=True)
+    ]
+
+
+def removing(files: pl.DataFrame) -> list[RemoveAction]:
+    """What a commit has to say of files of a listing whose rows are in other files now."""
+    now = int(time.time() * 1000)
+    return [
+        RemoveAction(unquote(path), False, now, size, dict(zip(PARTITION, values, strict=True)))
+        for path, size, *values in files.select("path", "bytes", *PARTITION).iter_rows()
     ]
 
 

@@ -26,12 +26,13 @@ from typing import TypeVar
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
+from deltalake.transaction import AddAction, RemoveAction
 
 from marketlab import tables
 from marketlab.errors import StoreUnavailable, WriteRejected
 from marketlab.stores import crashpoints, delta_terms
 from marketlab.stores.contract import Commit
-from marketlab.stores.delta_files import GROUP_ROWS, written
+from marketlab.stores.delta_files import GROUP_ROWS, removing, written
 from marketlab.stores.delta_handle import KeptHandle
 from marketlab.stores.delta_held import Held
 from marketlab.stores.delta_scan import chosen, scan
@@ -45,6 +46,7 @@ __all__ = ["HistoryTable"]
 RETENTION_HOURS = 24
 SMALL = 8 * 1024 * 1024
 LARGE = 128 * 1024 * 1024
+JOINED_ROWS = 500_000
 TRIES = 25
 
 T = TypeVar("T")
@@ -171,18 +173,43 @@ class HistoryTable:
         if handle is None:
             return
         crashpoints.soon_after("during-compaction")
-        handle.optimize.compact(
-            target_size=target_bytes,
-            max_concurrent_tasks=1,
-            writer_properties=_PROPERTIES,
-            commit_properties=_pinning(None),
-        )
+        files = self._writing.files(self.spec)
+        if target_bytes == SMALL and files.select(PARTITION).n_unique() >= self.many_symbols:
+            self._join(handle, files.filter(pl.col("bytes") < SMALL // 2))
+        else:
+            handle.optimize.compact(
+                target_size=target_bytes,
+                max_concurrent_tasks=1,
+                writer_properties=_PROPERTIES,
+                commit_properties=_pinning(None),
+            )
         crashpoints.reach("after-compaction")
         handle.create_checkpoint()
         handle.cleanup_metadata()
         # In full: the files of a commit that came too late are in no version.
         handle.vacuum(RETENTION_HOURS, dry_run=False, enforce_retention_duration=False, full=True)
         self._stage.tidy(RETENTION_HOURS)
+
+    def _join(self, handle: DeltaTable, files: pl.DataFrame) -> None:
+        # delta-rs goes from one symbol to the next and opens each file for itself: minutes where there are thousands.
+        several = files.filter(pl.len().over(PARTITION) > 1).sort(*PARTITION, "low")
+        for portion in several.with_columns(at=pl.col("rows").cum_sum() // JOINED_ROWS).partition_by(
+            "at", maintain_order=True
+        ):
+            rows = tables.in_order(self.name, scan(self.path, self.spec, portion).collect())
+            joined = [file.action for file in written(self.path, rows, is_new=False)]
+            self._commit(handle, [*joined, *removing(portion)], None)
+            handle.update_incremental()
+
+    def _commit(self, handle: DeltaTable, actions: list[AddAction | RemoveAction], commit: Commit | None) -> None:
+        handle.create_write_transaction(
+            actions,
+            "append",
+            handle.schema(),
+            list(PARTITION),
+            commit_properties=_pinning(commit),
+            post_commithook_properties=_QUIETLY,
+        )
 
     def _pinned(self, work: Callable[[], T]) -> T:
         for attempt in range(TRIES):
@@ -258,14 +285,7 @@ class HistoryTable:
 
     def _append(self, handle: DeltaTable, rows: pl.DataFrame, commit: Commit | None) -> None:
         files = written(self.path, rows)
-        handle.create_write_transaction(
-            [file.action for file in files],
-            "append",
-            handle.schema(),
-            list(PARTITION),
-            commit_properties=_pinning(commit),
-            post_commithook_properties=_QUIETLY,
-        )
+        self._commit(handle, [file.action for file in files], commit)
         for file in files:
             self._held.remember(file.action.path, file.rows)
 

@@ -33,7 +33,7 @@ SLACK = timedelta(milliseconds=1)
 SETTINGS = {
     "delta.checkpointInterval": "10",
     "delta.deletedFileRetentionDuration": "interval 1 days",
-    "delta.logRetentionDuration": "interval 1 days",
+    "delta.logRetentionDuration": "interval 6 hours",
 }
 """Of new tables; each commit costs as much as there are commits since the last checkpoint."""
 

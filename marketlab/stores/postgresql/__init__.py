@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMES", "PostgresStore", "from_url"]
 
-SCHEMES = ("postgresql",)
+SCHEMES = ("postgresql", "postgres")  # libpq understands both
 
 
 def from_url(url: str, settings: "Settings | None" = None) -> PostgresStore:
