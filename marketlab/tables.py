@@ -228,11 +228,11 @@ def _is_ordered(table: pl.DataFrame, by: Sequence[pl.Expr]) -> bool:
     # Asked column by column as long as there are ties: nearly always it is, and a sort of many rows is dear.
     if not table.get_column(by[0].meta.output_name()).is_sorted():
         return False
-    in_order = pl.lit(True)
+    ordered = pl.lit(True)
     for column in reversed(by):
         before = column.shift()
-        in_order = (column > before) | ((column == before) & in_order)
-    return bool(table.select(in_order.all()).item())
+        ordered = (column > before) | ((column == before) & ordered)
+    return bool(table.select(ordered.all()).item())
 
 
 def unique(name: str, table: pl.DataFrame) -> pl.DataFrame:

@@ -193,12 +193,16 @@ class HistoryTable:
     def _join(self, handle: DeltaTable, files: pl.DataFrame) -> None:
         # delta-rs goes from one symbol to the next and opens each file for itself: minutes where there are thousands.
         several = files.filter(pl.len().over(PARTITION) > 1).sort(*PARTITION, "low")
-        for portion in several.with_columns(at=pl.col("rows").cum_sum() // JOINED_ROWS).partition_by(
-            "at", maintain_order=True
-        ):
+        several = several.with_columns(portion=pl.col("rows").cum_sum() // JOINED_ROWS)
+        version = handle.version()
+        for portion in several.partition_by("portion", maintain_order=True):
+            if handle.version() != version:
+                # Somebody else has written meanwhile, perhaps other rows for those that were to be joined.
+                return
             rows = tables.in_order(self.name, scan(self.path, self.spec, portion).collect())
             joined = [file.action for file in written(self.path, rows, is_new=False)]
             self._commit(handle, [*joined, *removing(portion)], None)
+            version += 1
             handle.update_incremental()
 
     def _commit(self, handle: DeltaTable, actions: list[AddAction | RemoveAction], commit: Commit | None) -> None:
@@ -317,7 +321,7 @@ class HistoryTable:
                 self.maintain(LARGE)
             elif _surplus(files.filter(is_small)) >= most:
                 self.maintain(SMALL)
-        except (DeltaError, OSError, StoreUnavailable) as error:
+        except (DeltaError, OSError, pl.exceptions.PolarsError, StoreUnavailable) as error:
             # The rows are stored; tidying up is tried again after the next batch.
             self._forget()
             _log.info("Compaction of %s is put off: %s", self.path, error)

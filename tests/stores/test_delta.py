@@ -1,5 +1,6 @@
 """What is special about Delta tables: commits, neighbours in other processes, files, the spool beside them."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,27 @@ def test_small_files_are_joined_and_nothing_changes(tmp_path: Path, rows: Any) -
     assert store.read("trades", symbol="ETHUSDT").height == 30
     assert list((tmp_path / "trades" / "_delta_log").glob("*.checkpoint.parquet"))
     assert store.write("trades", table_of(rows.trades(range(300)))) == 0
+
+
+def test_small_files_of_many_symbols_are_joined_and_nothing_changes(tmp_path: Path, rows: Any) -> None:
+    symbols = ["BTC/USDT", "ETH USDT", "50%", "ü", *(f"COIN{number}" for number in range(4))]
+    store = DeltaStore(tmp_path, small_files=10)
+    for start in range(0, 2_000, 200):
+        records = [trade for symbol in symbols for trade in rows.trades(range(start, start + 200), symbol)]
+        assert store.write("trades", tables.to_table("trades", records)) == 1_600
+    handle = DeltaTable(tmp_path / "trades")
+    assert len(handle.file_uris()) <= 8 + 40
+    assert any(not action["data_change"] for action in actions(tmp_path / "trades"))
+    assert handle.count() == store.read("trades").height == 16_000
+    for symbol in symbols:
+        found = store.scan("trades").filter(pl.col("symbol") == symbol).collect()
+        assert tables.in_order("trades", found).get_column("trade_id").to_list() == [str(at) for at in range(2_000)]
+    assert store.write("trades", tables.to_table("trades", records)) == 0
+
+
+def actions(table: Path) -> list[dict[str, Any]]:
+    lines = [line for log in (table / "_delta_log").glob("*.json") for line in log.read_text().splitlines()]
+    return [{"data_change": json.loads(line)["remove"]["dataChange"]} for line in lines if '"remove"' in line]
 
 
 def test_files_of_one_commit_are_sorted_by_time(tmp_path: Path, rows: Any) -> None:
