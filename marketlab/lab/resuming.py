@@ -49,7 +49,8 @@ def remembered(
     """The newest trade, aggregate trade and closed kline of each stream, then the gaps before, for `Market.resume`.
 
     Where several stores have some, the one that is furthest behind decides. Where there are trades but no kline yet,
-    as after a kill in the first minute, klines are owed from the first period that began after the first trade.
+    as after a kill in the first minute, klines are owed from the first period that began after the first trade; where
+    a store does not answer, from the period of the first trade that waits for it.
 
     Args:
         stores: where to look.
@@ -68,6 +69,7 @@ def remembered(
     newest: dict[Subscription, Newest] = {}
     gaps: dict[tuple[Subscription, int], Gap] = {}
     begun: dict[str, int] = {}
+    unsure: set[str] = set()
     looks = [_Look(store, spool, exchange, streams, now, seconds) for store, spool in zip_longest(stores, spools)]
     for look in _looked(looks, within, absent):
         for stream, record in look.newest(simulated=origin == "simulated").items():
@@ -78,9 +80,11 @@ def remembered(
                 gaps[name] = gap
         for symbol, time in look.begun.items():
             begun[symbol] = min(time, begun.get(symbol, time))
+            if not look.whole:
+                unsure.add(symbol)
     for stream in streams:
         if stream not in newest and Subscription(stream.symbol, "trade") in newest and stream.symbol in begun:
-            newest |= _owed(exchange, stream, begun[stream.symbol], now)
+            newest |= _owed(exchange, stream, begun[stream.symbol], now, unsure=stream.symbol in unsure)
     before = [gap for (stream, _), gap in gaps.items() if stream in newest and _is_before(gap, newest[stream])]
     return [*newest.values(), *before]
 
@@ -118,7 +122,8 @@ def _tell(absent: Callable[[StoreUnavailable], None] | None, error: StoreUnavail
 class _Look:
     """Into one store and its spool, for the streams of one exchange, at the time from `seconds` ago until now.
 
-    `gaps` are by stream and start; `begun` is by symbol the time of the first trade, where klines are missing.
+    `gaps` are by stream and start; `begun` is by symbol the time of the first trade, where klines are missing; it is
+    the `whole` truth where the store was asked, too.
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class _Look:
         self.url = store.url
         self.gaps: dict[tuple[Subscription, int], Gap] = {}
         self.begun: dict[str, int] = {}
+        self.whole = False
         self._newest: dict[Subscription, Newest] = {}
         self._store = store
         self._spool = spool
@@ -168,6 +174,7 @@ class _Look:
         """Another one that knows what is stored, too; raises StoreUnavailable where it cannot be read."""
         look = copy(self)
         look.gaps, look.begun, look._newest = dict(self.gaps), dict(self.begun), dict(self._newest)
+        look.whole = True
         look._at_store()
         return look
 
@@ -265,13 +272,16 @@ def _stream(record: Newest) -> Subscription:
     return Subscription(record.symbol, "trade" if isinstance(record, Trade) else "agg_trade")
 
 
-def _owed(exchange: str, stream: Subscription, begun: int, now: int) -> dict[Subscription, Newest]:
-    """The kline before the first one that a collector which began then should have; only its times count."""
+def _owed(exchange: str, stream: Subscription, begun: int, now: int, *, unsure: bool) -> dict[Subscription, Newest]:
+    """The kline before the first one that a collector which began then should have; only its times count.
+
+    Where it may have begun before, the period of that moment is owed, too.
+    """
     interval = stream.channel.removeprefix("kline_")
     length = find(exchange).intervals.get(interval, 0)
     if not length or _HOUR_US % length:
         return {}
-    start = (begun // length + 1) * length
+    start = (begun // length + (0 if unsure else 1)) * length
     if start >= now:
         return {}
     nothing = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0)

@@ -167,14 +167,17 @@ def test_a_store_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         asked(store)
 
 
+class SlowStore(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = Event()
+
+    def _find(self, wanted: Selection) -> pl.DataFrame:
+        self.answers.wait()
+        return super()._find(wanted)
+
+
 def test_a_store_that_takes_its_time_holds_nobody_up(tmp_path: Path) -> None:
-    class SlowStore(MemoryStore):
-        answers = Event()
-
-        def _find(self, wanted: Selection) -> pl.DataFrame:
-            self.answers.wait()
-            return super()._find(wanted)
-
     spool = Spool.create(tmp_path)
     spool.append([trade(8), gap("trade", 5, 6)])
     slow, told = SlowStore(), list[StoreUnavailable]()
@@ -193,3 +196,20 @@ def test_a_store_that_takes_its_time_holds_nobody_up(tmp_path: Path) -> None:
     spool.release()
     assert found == [trade(8), gap("trade", 5, 6)]
     assert [str(error) for error in told] == ["memory:// does not say within 0.2 s what it has."]
+
+
+def test_where_only_the_spool_is_known_the_minute_in_which_it_begins_is_owed_too(tmp_path: Path) -> None:
+    # What came before it is in the store, which does not say so: that minute may be the one that was running.
+    spool = Spool.create(tmp_path)
+    spool.append([trade(7, 130), trade(8, 70)])
+    spool.release()
+    slow, told = SlowStore(), list[StoreUnavailable]()
+    streams = [Subscription("BTCUSDT", "trade"), Subscription("BTCUSDT", "kline_1m")]
+    newest, owed = remembered(
+        [slow], "binance", streams, NOW, "rest", HOUR, spools=[tmp_path], absent=told.append, within=0.2
+    )
+    slow.answers.set()
+    assert newest == trade(8, 70)
+    assert isinstance(owed, Kline)
+    assert (owed.interval, owed.close_time + 1) == ("1m", NOW - 3 * MINUTE)
+    assert len(told) == 1
