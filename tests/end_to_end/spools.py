@@ -91,7 +91,10 @@ def remember(spool: Path, mark: str = "") -> Remembered:
                 continue
             ranks[key] = rank
             remembered[table].pop(key, None)
-        remembered[table].setdefault(key, [record[place] for place in fact_places.values()])
+        facts = [record[place] for place in fact_places.values()]
+        if remembered[table].setdefault(key, facts) != facts and table == "gaps":
+            # Two runs found the same hole and saw different ends of it; either may stay.
+            remembered[table][key] = []
     return remembered
 
 
@@ -105,9 +108,10 @@ def check(name: str, folder: Path, remembered: Remembered) -> None:
 
 
 def compare(stored: dict[Any, Any], wanted: dict[Any, Any]) -> None:
-    """That all that is wanted is there, and the same."""
+    """That all that is wanted is there, and the same as far as its facts are known."""
     assert not wanted.keys() - stored.keys()
-    assert {key: stored[key] for key in wanted} == wanted
+    known = {key: facts for key, facts in wanted.items() if facts}
+    assert {key: stored[key] for key in known} == known
 
 
 def read(url: str) -> Remembered:
