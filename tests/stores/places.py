@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
@@ -35,6 +35,30 @@ def elsewhere(name: str) -> str:
     if not url:
         pytest.skip(f"{name} is not set")
     return url
+
+
+class Influx(NamedTuple):
+    """An InfluxDB server that the environment names, as http(s)://host:port[/database] or influxdb://..."""
+
+    place: str
+    tls: bool
+    database: str
+    token: str
+    org: str
+
+
+def _influx(version: int) -> Influx:
+    name = f"MARKETLAB_TEST_INFLUXDB{version}"
+    server = urlsplit(elsewhere(f"{name}_URL"))
+    place = server.netloc.rpartition("@")[2]
+    place = place if server.port else f"{place}:{8181 if version == 3 else 8086}"
+    token, org = os.environ.get(f"{name}_TOKEN", ""), os.environ.get(f"{name}_ORG", "")
+    return Influx(place, server.scheme == "https", server.path.strip("/"), token, org)
+
+
+def influxdb2_server() -> Influx:
+    """The InfluxDB 2.x of the environment; skips where there is none."""
+    return _influx(2)
 
 
 @contextmanager
@@ -83,12 +107,12 @@ def influxdb1(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable
 
 @contextmanager
 def influxdb2(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
-    server = urlsplit(elsewhere("MARKETLAB_TEST_INFLUXDB2_URL"))
-    token, org = (os.environ.get(f"MARKETLAB_TEST_INFLUXDB2_{name}", "") for name in ("TOKEN", "ORG"))
+    server = influxdb2_server()
     bucket = f"test_{uuid4().hex}"
-    asked = urlencode({"create": "true", "org": org, "tls": str(server.scheme == "https").lower()})
-    yield lambda: open_store(f"influxdb://:{quote(token, safe='')}@{server.netloc}/{bucket}?{asked}")
-    with httpx.Client(base_url=server.geturl(), headers={"Authorization": f"Token {token}"}) as client:
+    asked = urlencode({"create": "true", "org": server.org, "tls": str(server.tls).lower()})
+    yield lambda: open_store(f"influxdb://:{quote(server.token, safe='')}@{server.place}/{bucket}?{asked}")
+    base, headers = f"http{'s' * server.tls}://{server.place}", {"Authorization": f"Token {server.token}"}
+    with httpx.Client(base_url=base, headers=headers) as client:
         for found in client.get("/api/v2/buckets", params={"name": bucket}).json()["buckets"]:
             client.delete(f"/api/v2/buckets/{found['id']}").raise_for_status()
 
@@ -101,13 +125,11 @@ def influxdb3(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable
 
 @contextmanager
 def influxdb3real(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Store]]:
-    server = urlsplit(elsewhere("MARKETLAB_TEST_INFLUXDB3_URL"))
-    token = os.environ.get("MARKETLAB_TEST_INFLUXDB3_TOKEN", "")
+    server = _influx(3)
     # There is room for five databases, so all tests share one, each with measurements of its own.
-    database, prefix = server.path.strip("/") or "marketlab_test", f"t{uuid4().hex[:12]}_"
-    asked = urlencode({"create": "true", "prefix": prefix, "tls": str(server.scheme == "https").lower()})
-    place = server.netloc if server.port else f"{server.netloc}:8181"
-    url = f"influxdb://:{quote(token, safe='')}@{place}/{database}?{asked}"
+    database, prefix = server.database or "marketlab_test", f"t{uuid4().hex[:12]}_"
+    asked = urlencode({"create": "true", "prefix": prefix, "tls": str(server.tls).lower()})
+    url = f"influxdb://:{quote(server.token, safe='')}@{server.place}/{database}?{asked}"
     yield lambda: open_store(url)
     with open_store(url) as store:
         for name in tables.TABLES:

@@ -1,17 +1,17 @@
 """InfluxDB 2.x for real, where the environment names one: Flux, exact types, and what is said when a setting is wrong."""
 
-import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import httpx
 import polars as pl
 import pytest
 
 from marketlab import tables
 from marketlab.errors import StoreDenied, UsageError, WriteRejected
-from marketlab.stores.influxdb import InfluxStore, from_url
+from marketlab.stores.influxdb import InfluxStore, connect, from_url
+from marketlab.stores.influxdb.address import Address
 
 from .. import places
 from ..conftest import Rows
@@ -35,10 +35,14 @@ def wrong(
     store: InfluxStore, *, token: str | None = None, name: str | None = None, org: str | None = None
 ) -> InfluxStore:
     """The same place with one setting that is wrong."""
-    token = os.environ["MARKETLAB_TEST_INFLUXDB2_TOKEN"] if token is None else token
-    org = os.environ["MARKETLAB_TEST_INFLUXDB2_ORG"] if org is None else org
-    place = urlsplit(store.url).netloc
-    return from_url(f"influxdb://:{quote(token, safe='')}@{place}/{name or bucket(store)}?org={quote(org)}")
+    return from_url(url(store, token=token, name=name, org=org))
+
+
+def url(store: InfluxStore, *, token: str | None = None, name: str | None = None, org: str | None = None) -> str:
+    server = places.influxdb2_server()
+    token, org = server.token if token is None else token, server.org if org is None else org
+    tls = str(server.tls).lower()
+    return f"influxdb://:{quote(token, safe='')}@{server.place}/{name or bucket(store)}?org={quote(org)}&tls={tls}"
 
 
 def trades(count: int) -> pl.DataFrame:
@@ -100,10 +104,7 @@ def test_the_organisation_may_be_left_out(store: InfluxStore) -> None:
 
 
 def test_a_field_of_another_type_is_a_refusal_that_says_so(store: InfluxStore) -> None:
-    httpx.post(
-        f"{os.environ['MARKETLAB_TEST_INFLUXDB2_URL']}/api/v2/write",
-        params={"org": os.environ["MARKETLAB_TEST_INFLUXDB2_ORG"], "bucket": bucket(store)},
-        headers={"Authorization": f"Token {os.environ['MARKETLAB_TEST_INFLUXDB2_TOKEN']}"},
-        content=f'trade,exchange=binance,symbol=BTCUSDT price="dear",received=1i {AT}000',
-    ).raise_for_status()
+    line = f'trade,exchange=binance,symbol=BTCUSDT price="dear",received=1i {AT}000'
+    with closing(connect(Address.of(url(store)))) as server:
+        server.write(line.encode())
     assert "field type conflict" in told(lambda: store.write("trades", trades(3)), WriteRejected)
