@@ -2,7 +2,8 @@
 
 Commits of 500 klines of 1, 50 and 500 symbols go by turns into a plain table (by its path, no partitions, no upkeep) and
 into a store, so that a busy moment hits both; medians and their ratios. A store writes only what is new: it looks each
-row up, the plain table does not. Reads are of one symbol, by a store that was just opened, as another process would.
+row up, the plain table does not. Reads are of one symbol, by a store that was just opened, as another process would; they
+are judged after 1,000 commits and where the table has other symbols too.
 Upserts are 500 rows of one symbol, half of them better than what is stored and half new, against a plain merge.
 
     python benchmarks/delta.py [--full]
@@ -30,6 +31,7 @@ from marketlab.stores.delta import DeltaStore
 SYMBOLS, ROWS, START = (1, 50, 500), 500, 1_700_000_040_000_000
 SMALL, FULL = (200, 1_000_000), (1_000, 5_000_000)
 APPEND, GROWTH, READ, UPSERT, MEMORY_MB = 0.4, 1.5, 0.25, 10.0, 300.0
+SYMBOL = "COIN000USDT"
 KEY = tables.spec("klines").key
 
 
@@ -73,7 +75,7 @@ class Goals:
 
     def tell(self, what: str, figure: str, goal: str, *, met: bool, counts: bool = True) -> None:
         self.good &= met or not counts
-        verdict = ("met" if met else "MISSED") if counts else "not judged at this size"
+        verdict = ("met" if met else "MISSED") if counts else "not judged here"
         print(f"  {what:<38}{figure:>12}   {goal:<18}{verdict}")
 
 
@@ -107,12 +109,12 @@ def told(name: str, taken: list[float]) -> None:
     print(f"  {name:<10} p50 {middle * 1e3:6.1f} ms  mean {mean * 1e3:6.1f}  most {top * 1e3:6.0f}  by fifths {shown}")
 
 
-def plain_read(folder: Path, symbol: str) -> pl.DataFrame:
-    return pl.scan_delta(folder / "plain").filter(pl.col("symbol") == symbol).collect()
+def plain_read(folder: Path) -> pl.DataFrame:
+    return pl.scan_delta(folder / "plain").filter(pl.col("symbol") == SYMBOL).collect()
 
 
-def fresh_read(folder: Path, symbol: str) -> pl.DataFrame:
-    return DeltaStore(folder / "store").read("klines", symbol=symbol)
+def fresh_read(folder: Path) -> pl.DataFrame:
+    return DeltaStore(folder / "store").read("klines", symbol=SYMBOL)
 
 
 def commits_of(symbols: int, commits: int, goals: Goals) -> None:
@@ -126,20 +128,20 @@ def commits_of(symbols: int, commits: int, goals: Goals) -> None:
         goals.tell("append, p50 to plain", f"{taken.ratio():.2f}x", f"at most {APPEND}x", met=taken.ratio() <= APPEND)
         growth = fifths(taken.ours)[-1] / fifths(taken.ours)[0]
         goals.tell("last fifth to the first", f"{growth:.2f}x", f"at most {GROWTH}x", met=growth <= GROWTH)
-        symbol = "COIN000USDT"
-        plain = median_of(partial(plain_read, folder, symbol))
-        ours, kept = (
-            median_of(partial(fresh_read, folder, symbol)),
-            median_of(partial(store.read, "klines", symbol=symbol)),
-        )
-        print(
-            f"  one symbol: plain {plain * 1e3:.1f} ms, ours {ours * 1e3:.1f}, by a store that is open {kept * 1e3:.1f}"
-        )
-        is_full, met = commits >= FULL[0], ours <= READ * plain
-        goals.tell("one symbol, to plain", f"{ours / plain:.2f}x", f"at most {READ}x", met=met, counts=is_full)
-        if store.read("klines").height != commits * ROWS:
-            raise SystemExit("Rows are missing or doubled.")
+        read(folder, store, symbols, commits, goals)
         counted(folder, store)
+
+
+def read(folder: Path, store: DeltaStore, symbols: int, commits: int, goals: Goals) -> None:
+    rows = fresh_read(folder).height
+    if rows != plain_read(folder).height or store.read("klines").height != commits * ROWS:
+        raise SystemExit("Rows are missing or doubled.")
+    plain, ours = median_of(partial(plain_read, folder)), median_of(partial(fresh_read, folder))
+    kept = median_of(partial(store.read, "klines", symbol=SYMBOL))
+    print(f"  {rows:,} rows of a symbol: plain {plain * 1e3:.1f} ms, ours {ours * 1e3:.1f}, kept open {kept * 1e3:.1f}")
+    # Of a table of one symbol the answer is all of it: what it takes to decode that is the same for both.
+    is_judged, met = commits >= FULL[0] and symbols > 1, ours <= READ * plain
+    goals.tell("one symbol, to plain", f"{ours / plain:.2f}x", f"at most {READ}x", met=met, counts=is_judged)
 
 
 def counted(folder: Path, store: DeltaStore) -> None:
@@ -205,7 +207,7 @@ def peak_mb() -> float:
 def read_in_batches(folder: Path) -> None:
     """In a process of its own: rows read, and by how many MB its peak grew meanwhile."""
     with DeltaStore(folder) as store:
-        store.read("klines", symbol="COIN000USDT", end=START + 60_000_000)
+        store.read("klines", symbol=SYMBOL, end=START + 60_000_000)
         before, rows = peak_mb(), 0
         for table in store.batches("klines"):
             rows += table.height
