@@ -1,7 +1,7 @@
 """What the store asks of a major version of InfluxDB: the contract between `store.py` and version1, 2 and 3."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import polars as pl
@@ -12,11 +12,12 @@ __all__ = ["Dialect", "Limits"]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How large a request may be, and how many are under way at once."""
+    """How large a request may be, how many are under way at once, and how many rows go together under backlog."""
 
     lines: int
     bytes: int
     parallel: int
+    most: int = 5_000
 
 
 class Dialect(Protocol):
@@ -77,6 +78,10 @@ class Dialect(Protocol):
 
     def query(self, text: str, language: str) -> pl.DataFrame:
         """What the server answers to a question in "influxql", "flux" or "sql"; as `Store.query`."""
+        ...
+
+    def client(self) -> Any:
+        """The official client of this version, connected to the same place as the same user; see `InfluxStore.client`."""
         ...
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class Flight:
         # It has no types.
         connect: Any = InfluxDBClient3
         # Where nobody is asked who he is, any token does; none at all is no proper header.
-        self._flight = connect(
+        self.official = connect(
             host=address.origin, database=address.database, token=token or "none", flight_client_options=options
         )
 
@@ -81,7 +81,7 @@ class Flight:
         """
         given = 0
         try:
-            reader = self._flight.query(text, language=language, mode="chunk", timeout=None)
+            reader = self.official.query(text, language=language, mode="chunk", timeout=None)
             try:
                 for piece in _pieces(reader):
                     yield piece
@@ -99,7 +99,7 @@ class Flight:
 
     def close(self) -> None:
         """Close the connections; twice is once."""
-        self._flight.close()
+        self.official.close()
 
     def meaning(self, error: BaseException, given: int = 0) -> MarketlabError:
         """What went wrong, in one sentence; `given` rows of the answer are out already."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, Literal, overload
 
+import msgspec
 import polars as pl
 from polars.io.plugins import register_io_source
 
@@ -153,6 +154,18 @@ class InfluxStore(Asking):
         found = dialect.query(text, language_of(text, dialect.version, language))
         return found.to_pandas() if pandas else found
 
+    def client(self) -> Any:
+        """The official client, connected to the same place as the same user, for what a store has no words for.
+
+        On 2.x an `influxdb_client.InfluxDBClient` (tasks, buckets, dashboards), on 3.x an
+        `influxdb_client_3.InfluxDBClient3`. Whoever asks for it closes it.
+
+        Raises:
+            Unsupported: 1.x, which the official clients no longer speak to.
+            MissingDependency: the client is not installed.
+        """
+        return self._found().client()
+
     def sandbox(self) -> "InfluxStore":
         """The same database with measurements of its own. See `marketlab.stores.contract.Store.sandbox`."""
         return InfluxStore(self._address.sandbox(), self._connect, is_sandbox=True)
@@ -177,6 +190,7 @@ class InfluxStore(Asking):
                 raise StoreUnavailable(f"{self.url} is closed; open it again.")
             if self._dialect is None:
                 self._dialect = self._connect(self._address)
+                self.batching = msgspec.structs.replace(self.batching, most=self._dialect.limits.most)
             return self._dialect
 
     def _ready(self) -> Dialect:

@@ -1,11 +1,12 @@
 """InfluxDB 1.x: line protocol to `/write`, InfluxQL for all the rest."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import httpx
 import polars as pl
 
-from marketlab.errors import UsageError, WriteRejected
+from marketlab.errors import Unsupported, UsageError, WriteRejected
 from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.client import Client
@@ -70,6 +71,10 @@ class Version1:
         if language != "influxql":
             raise UsageError(f"{self._client.name} is a 1.x server and answers InfluxQL alone; ask SELECT … FROM ….")
         return self._influxql.query(text)
+
+    def client(self) -> Any:
+        """See `Dialect.client`."""
+        raise Unsupported(f"{self._client.name} is a 1.x server, which no official client speaks to any more.")
 
     def close(self) -> None:
         """See `Dialect.close`."""

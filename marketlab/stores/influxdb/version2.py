@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from marketlab.errors import StoreDenied, UsageError, WriteRejected
+from marketlab.errors import MissingDependency, StoreDenied, UsageError, WriteRejected
 from marketlab.stores.influxdb import flux, layout
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.client import Client
@@ -117,6 +117,16 @@ class Version2:
             return flux.table_of(answer.content)
         except flux.BrokenOffError as error:
             raise self._client.misunderstood(str(error)) from None
+
+    def client(self) -> Any:
+        """See `Dialect.client`."""
+        try:
+            from influxdb_client.client.influxdb_client import InfluxDBClient
+        except ModuleNotFoundError as error:
+            raise MissingDependency("influxdb-client", "influxdb", "The official client of InfluxDB 2") from error
+        token = self._address.token or self._address.password
+        named = {"org": self._address.org} if self._address.org else {}
+        return InfluxDBClient(self._address.origin, token, **named)
 
     def close(self) -> None:
         """See `Dialect.close`."""

@@ -108,3 +108,10 @@ def test_a_field_of_another_type_is_a_refusal_that_says_so(store: InfluxStore) -
     with closing(connect(Address.of(url(store)))) as server:
         server.write(line.encode())
     assert "field type conflict" in told(lambda: store.write("trades", trades(3)), WriteRejected)
+
+
+def test_the_official_client_is_connected_alike(store: InfluxStore) -> None:
+    with store.client() as official:
+        assert [found.name for found in official.buckets_api().find_buckets(name=bucket(store)).buckets] == [
+            bucket(store)
+        ]

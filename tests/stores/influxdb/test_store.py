@@ -57,6 +57,9 @@ class Remembering:
     def query(self, text: str, language: str) -> pl.DataFrame:
         return pl.DataFrame({"language": [language]})
 
+    def client(self) -> None:
+        return None
+
     def close(self) -> None:
         self.closed += 1
 

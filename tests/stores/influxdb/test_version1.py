@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketlab import tables
-from marketlab.errors import StoreDenied, StoreUnavailable, UsageError, WriteRejected
+from marketlab.errors import StoreDenied, StoreUnavailable, Unsupported, UsageError, WriteRejected
 from marketlab.records import Gap, Trade
 from marketlab.stores.influxdb import from_url
 from marketlab.stores.open import open_store
@@ -289,3 +289,8 @@ def test_a_sandbox_leaves_no_measurement(url: str) -> None:
             sandbox.write("trades", trades(range(3)))
             assert store.query("SHOW MEASUREMENTS").height == 2
         assert store.query("SHOW MEASUREMENTS").height == 1
+
+
+def test_no_official_client_speaks_to_it(url: str) -> None:
+    with from_url(url) as store, pytest.raises(Unsupported, match=r"1\.x"):
+        store.client()

@@ -259,3 +259,14 @@ def test_questions_in_sql_and_influxql_and_not_in_flux(server: Server3, store: A
     with pytest.raises(UsageError, match="answers SQL and InfluxQL, not flux") as caught:
         store.query('from(bucket: "test")')
     one_sentence(caught.value)
+
+
+def test_the_official_client_is_connected_alike(store: Any) -> None:
+    store.write("trades", trades(3))
+    with closing(store.client()) as official:
+        assert official.query("SELECT price FROM trade").num_rows == 3
+
+
+def test_what_waits_goes_together_in_large_requests(store: Any) -> None:
+    assert store.version == 3
+    assert (store.batching.rows, store.batching.most) == (500, 100_000)
