@@ -125,8 +125,8 @@ class Version2:
         except ModuleNotFoundError as error:
             raise MissingDependency("influxdb-client", "influxdb", "The official client of InfluxDB 2") from error
         token = self._address.token or self._address.password
-        named = {"org": self._address.org} if self._address.org else {}
-        return InfluxDBClient(self._address.origin, token, **named)
+        connect: Any = InfluxDBClient  # its types forbid what it takes
+        return connect(self._address.origin, token, org=self._address.org or None)
 
     def close(self) -> None:
         """See `Dialect.close`."""
