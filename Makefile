@@ -54,8 +54,8 @@ layers: $(DEVELOPMENT)
 benchmarks: $(DEVELOPMENT) ## the timed promises; minutes, on a quiet machine
 	@for file in benchmarks/*.py; do \
 	  echo "== $$file"; \
-	  case $$file in */decode_book.py|*/influxdb.py) peers=--install ;; *) peers= ;; esac; \
-	  $(BIN)/python $$file $$peers || exit 1; \
+	  case $$file in */decode_book.py|*/influxdb.py) more=--install ;; */delta.py) more=--full ;; *) more= ;; esac; \
+	  $(BIN)/python $$file $$more || exit 1; \
 	done
 
 docs: $(DEVELOPMENT) ## the documentation as a site in build/docs/
