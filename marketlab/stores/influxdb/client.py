@@ -23,6 +23,7 @@ __all__ = ["Client", "Complaint", "told"]
 _CONNECT_S, _WRITE_S, _READ_S = 10.0, 30.0, 300.0
 _PIECE = 1 << 20
 _BUSY = (408, 425, 429)
+_STORED = 204
 _UNPACKING = ("/write", "/api/v2/write", "/api/v3/write_lp")
 """Where a server unpacks what it gets; elsewhere it would take the packed bytes for the question."""
 
@@ -85,6 +86,21 @@ class Client:
         self.require_good(answer, refused)
         return answer
 
+    def store(
+        self, path: str, *, params: Mapping[str, str], content: bytes, seconds: float, refused: Complaint
+    ) -> None:
+        """Have the server store lines; otherwise as `send`.
+
+        Raises:
+            StoreUnavailable: also where the answer is not the one that every InfluxDB gives to lines that it has stored.
+        """
+        answer = self.send("POST", path, params=params, content=content, seconds=seconds, refused=refused)
+        if answer.status_code != _STORED:
+            raise StoreUnavailable(
+                f"{self.name} says {answer.status_code} to a write and not {_STORED}, so something else than InfluxDB answers "
+                "there, such as a proxy or a login page; nothing counts as stored, mend host and port."
+            )
+
     def ask(
         self,
         method: str,
@@ -142,7 +158,7 @@ class Client:
                 f"{self.name} cannot do this just now ({status} {words or answer.reason_phrase}); try again.",
                 retry_after=_seconds(answer.headers.get("retry-after")),
             )
-        if status in (301, 302, 307, 308, 404, 405):
+        if status in (404, 405) or 300 <= status < 400:
             raise StoreDenied(
                 f"{self.name} has nothing at {answer.request.url.path} ({status} {words}); mend host, port and version."
             )

@@ -42,7 +42,7 @@ class Version1:
     def write(self, body: bytes) -> None:
         """See `Dialect.write`. Good lines beside refused ones are stored."""
         params = {"db": self._address.database, "precision": "n"}
-        self._client.send("POST", "/write", params=params, content=body, seconds=30.0, refused=self._rejected)
+        self._client.store("/write", params=params, content=body, seconds=30.0, refused=self._rejected)
 
     def measurements(self) -> set[str]:
         """See `Dialect.measurements`."""

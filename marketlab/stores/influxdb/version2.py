@@ -72,7 +72,7 @@ class Version2:
     def write(self, body: bytes) -> None:
         """See `Dialect.write`. Of a body with a malformed line nothing is stored; good lines beside conflicts are."""
         params = {**self._where(), "bucket": self._address.database, "precision": "ns"}
-        self._client.send("POST", "/api/v2/write", params=params, content=body, seconds=30.0, refused=self._rejected)
+        self._client.store("/api/v2/write", params=params, content=body, seconds=30.0, refused=self._rejected)
 
     def measurements(self) -> set[str]:
         """See `Dialect.measurements`."""

@@ -68,8 +68,7 @@ class Version3:
             if not self._is_there:
                 raise self._client.denied("database not found") or StoreDenied(self._client.name)
         params = {"db": self._address.database, "precision": "nanosecond", "accept_partial": "false"}
-        self._client.send(
-            "POST",
+        self._client.store(
             "/api/v3/write_lp",
             params=params,
             content=body,

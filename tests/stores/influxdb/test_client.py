@@ -7,8 +7,10 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,6 +21,10 @@ import pytest
 from marketlab.errors import StoreDenied, StoreUnavailable, UsageError, WriteRejected
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.client import Client
+from marketlab.stores.influxdb.dialect import Dialect
+from marketlab.stores.influxdb.version1 import Version1
+from marketlab.stores.influxdb.version2 import Version2
+from marketlab.stores.influxdb.version3 import Version3
 
 
 @contextmanager
@@ -94,8 +100,28 @@ def test_too_large_is_a_refusal_unless_the_server_says_when_to_come_back() -> No
         assert told(lambda: client.send("POST", "/write"), StoreUnavailable).retry_after == 3.0
 
 
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted"])
+def test_only_the_answer_of_an_influxdb_to_a_write_means_that_it_is_stored(status: str) -> None:
+    with answering(http(status, "<html>please log in</html>", Content_Type="text/html")) as client:
+        for dialect in of_each_version(client.address):
+            assert "something else than InfluxDB" in str(told(partial(dialect.write, b"a v=1 1"), StoreUnavailable))
+            dialect.close()
+    with answering(http("204 No Content")) as client:
+        for dialect in of_each_version(client.address):
+            dialect.write(b"a v=1 1")
+            dialect.close()
+
+
+def of_each_version(address: Address) -> list[Dialect]:
+    class Trusting(Version3):
+        def exists(self) -> bool:
+            return True
+
+    return [Version1(address), Version2(replace(address, org="lab")), Trusting(address)]
+
+
 def test_what_is_no_influxdb_is_told() -> None:
-    for status in ("404 Not Found", "405 No", "301 Moved"):
+    for status in ("404 Not Found", "405 No", "301 Moved", "303 See Other"):
         with answering(http(status, "<html>nothing here</html>")) as client:
             assert "mend host, port and version" in str(told(lambda: client.send("GET", "/ping"), StoreDenied))
     with answering(b"SSH-2.0-OpenSSH_9.2\r\n") as client:
