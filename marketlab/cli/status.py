@@ -152,7 +152,7 @@ def _show(found: dict[str, Any]) -> None:
         print(f"without {', '.join(absent)}")
     print("\nsettings")
     for name, setting in found["settings"].items():
-        print(f"  {name:<20}{_text(setting['value']):<32}{setting['source']}")
+        print(f"  {name:<20}{_text(setting['value']):<31} {setting['source']}")
     store = found["store"]
     print(f"\nstore {store['url']}")
     if not store["reachable"]:

@@ -7,6 +7,7 @@ that the others stay usable.
 
 import importlib
 import pkgutil
+import re
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -62,7 +63,11 @@ def open_sink(url: str, settings: "Settings | None" = None) -> Sink:
 def _module_for(url: str, *kinds: str) -> ModuleType:
     scheme, separator, _ = url.partition("://")
     if not separator:
-        raise UsageError(f"{url!r} is not a store's URL; write it like delta://{url or 'marketdata'}.")
+        # Where a URL is misspelt, what looks like a password may be one: only a bare name is said again.
+        name = url if re.fullmatch(r"[\w.-]+", url) else "marketdata"
+        raise UsageError(
+            f"A store's URL has :// after its kind; write it like delta://{name} or influxdb://host/database."
+        )
     if find_spec("polars") is None:
         raise MissingDependency("polars", "history", "A store")
     names = _modules()

@@ -59,7 +59,10 @@ def port(tapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
         (["BTCUSDT", "--channels", "kline_1H"], "binance has no kline interval '1H'; it offers 1s, 1m,"),
         (["BTCUSDT", "--channels", ","], "Name at least one symbol and one channel."),
         (["BTCUSDT", "--exchange", "mtgox"], "Unknown exchange 'mtgox'. Known: binance."),
-        (["BTCUSDT", "--store", "marketdata"], "'marketdata' is not a store's URL; write it like delta://marketdata."),
+        (
+            ["BTCUSDT", "--store", "marketdata"],
+            "A store's URL has :// after its kind; write it like delta://marketdata or influxdb://host/database.",
+        ),
         (
             ["BTCUSDT", "--store", "oracle://x"],
             "No store answers to oracle://. There are: delta://, influxdb://, memory://,",

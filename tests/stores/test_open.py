@@ -39,3 +39,10 @@ def test_an_absent_package_is_named_with_the_line_that_installs_it(package: str,
     sentence, found = done.stdout.splitlines()
     assert f"needs the package {package}: run pip install 'marketlab[history]'" in sentence
     assert package == "polars" or found == str(schemes())
+
+
+@pytest.mark.parametrize("url", ["influxdb//admin:s3cret@127.0.0.1/x", "delta//a:s3cret@b", "influxdb:/a:s3cret@b"])
+def test_a_misspelt_url_is_not_said_again(url: str) -> None:
+    with pytest.raises(UsageError, match="://") as caught:
+        open_store(url)
+    assert "s3cret" not in str(caught.value)
