@@ -30,9 +30,10 @@ class Cut(NamedTuple):
 
 
 class Late(NamedTuple):
-    """The server does it at once, and its answer takes its time."""
+    """The server does it at once, and its answer takes its time, where the request's path begins like this."""
 
     seconds: float
+    path: str = "/"
 
 
 Fault: TypeAlias = Answer | Cut | Late
@@ -150,7 +151,7 @@ class FaultyProxy:
             return False
         body = await reader.readexactly(head.length)
         answer = await self._ask(head, body)
-        if isinstance(fault, Late):
+        if isinstance(fault, Late) and head.path.startswith(fault.path):
             await asyncio.sleep(fault.seconds)
         if fault == Cut("answer") or not answer:
             return False

@@ -87,7 +87,7 @@ class Victims:
                 proxy = self._proxy
                 assert proxy is not None
                 until(lambda: has_segments(self._spool) - before, process, log)
-                with proxy.failing(Late(60.0)):
+                with proxy.failing(Late(60.0, "/write")):
                     written = proxy.lines
                     until(lambda: proxy.lines > written, process, log)
                     process.kill()
