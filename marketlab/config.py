@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
@@ -41,6 +42,7 @@ _NOT_SETTINGS = ("MARKETLAB_FULL", "MARKETLAB_REQUIRE", "MARKETLAB_CRASH_AT", "M
 """What tests go by, and how such names begin; everything else of ours in the environment is a setting."""
 
 _HIDDEN = "********"
+_SECRET = re.compile("pass|token|secret|key", re.IGNORECASE)
 
 
 def _url(*schemes: str) -> Any:
@@ -206,9 +208,25 @@ def names_in_environment() -> dict[str, list[str]]:
     return {name: _aliases(field) for name, field in Settings.model_fields.items()}
 
 
-def without_secrets(url: str) -> str:
-    """A URL without user, password and query, fit to be shown."""
-    return re.sub(r"(://)[^/?#]*@", r"\1", url).partition("?")[0]
+def without_secrets(url: str, *, options: bool = False) -> str:
+    """A URL without user and password, fit to be shown; with `options` also those of its query that are no secret.
+
+    A password may hold what should be written with % in a URL: / ? # and @. Where an @ behind a question mark may belong
+    to either, only the scheme is left.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url.rpartition("@")[2].partition("?")[0]
+    base, _, query = rest.partition("?")
+    # A folder has no user, but perhaps an @ in its name.
+    if scheme != "delta" and not rest.startswith("/"):
+        if "@" in query:
+            return f"{scheme}{separator}..."
+        base = base.rpartition("@")[2]
+    # As they were written: what decodes an option is not the same for all.
+    pairs = [option.partition("=") for option in query.split("&") if options]
+    kept = "&".join("".join(pair) for pair in pairs if pair[1] and not _SECRET.search(unquote(pair[0])))
+    return f"{scheme}{separator}{base}{'?' if kept else ''}{kept}"
 
 
 def _from_environment(environ: Mapping[str, str] | None) -> dict[str, Any]:

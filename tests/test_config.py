@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from marketlab.config import Settings, load_settings, names_in_environment, without_secrets
 from marketlab.errors import UsageError
@@ -124,10 +126,31 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("influxdb://host:8086/db?token=t", "influxdb://host:8086/db"),
         ("postgresql://a:p@ss@host/db", "postgresql://host/db"),
         ("redis://:pw@host:6379/0", "redis://host:6379/0"),
+        ("redis://:p#/w@host:6379/0", "redis://host:6379/0"),
+        ("delta://folder/of@somebody", "delta://folder/of@somebody"),
+        ("postgresql:///db?host=/run/me@here", "postgresql:///db"),
+        ("redis://u:p?w@host", "redis://..."),
+        ("influxdb://host/db?token=t@x", "influxdb://..."),
+        ("me:pw@host/db?token=t", "host/db"),
     ],
 )
 def test_a_url_is_shown_without_its_secrets(url: str, text: str) -> None:
     assert without_secrets(url) == text
+
+
+# Not what separates one option from the next.
+PASSWORDS = st.text().filter(lambda text: "&" not in text).map(lambda text: f"hush{text}hush")
+
+
+@given(password=PASSWORDS, form=st.sampled_from(["x://{}@h/d", "x://me:{}@h:1?o=1", "x://h/d?o=1&token={}", "{}@h/d"]))
+def test_no_password_is_ever_shown(password: str, form: str) -> None:
+    for options in (True, False):
+        assert "hush" not in without_secrets(form.format(password), options=options)
+
+
+def test_options_that_are_no_secret_may_be_shown_as_they_were_written() -> None:
+    url = "postgresql://me:pw@host/db?schema=a%20b&%70assword=pw&sslmode=require&pw"
+    assert without_secrets(url, options=True) == "postgresql://host/db?schema=a%20b&sslmode=require"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What waits in spools: told, handed over, or thrown away. What a living collector holds is never touched."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import msgspec
 
 from marketlab import tables
 from marketlab.clock import SystemClock
+from marketlab.config import without_secrets
 from marketlab.errors import MissingDependency, StoreDenied
 from marketlab.lab.opening import batching, require_answers
 from marketlab.stores.dead_letters import DeadLetters, Letter, content_of, letters, taken_out
@@ -206,7 +206,7 @@ def _is_spooled(writer: Writer) -> bool:
 
 
 def _shown(place: Place) -> str:
-    return re.sub(r"(://)[^/?#]*@", r"\1", place.store)
+    return without_secrets(place.store, options=True)
 
 
 def _left(directory: Path, *, locked: bool) -> Left:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from marketlab.config import without_secrets
 from marketlab.stores.contract import Sink
 from marketlab.stores.spool import unavailable
 
@@ -20,7 +20,6 @@ __all__ = ["place_of", "places", "prepared"]
 
 _NAME = "store"
 _LONGEST = 60
-_SECRET = re.compile("pass|token|secret|key", re.IGNORECASE)
 
 
 def place_of(sink: Sink, root: Path) -> Path | None:
@@ -41,16 +40,15 @@ def prepared(sink: Sink, root: Path, url: str = "") -> Path | None:
     if place is not None and sink.spool is None:
         try:
             place.mkdir(parents=True, exist_ok=True)
-            (place / _NAME).write_text(f"{_harmless(url) or sink.url}\n", encoding="utf-8")
+            (place / _NAME).write_text(f"{_shown(url) or sink.url}\n", encoding="utf-8")
         except OSError as error:
             raise unavailable(place, error) from error
     return place
 
 
-def _harmless(url: str) -> str:
-    parts = urlsplit(url)
-    query = [(name, value) for name, value in parse_qsl(parts.query) if not _SECRET.search(name)]
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query)).geturl()
+def _shown(url: str) -> str:
+    # The store's own where nobody can tell an option from a password.
+    return "" if "@" in url.partition("?")[2] else without_secrets(url, options=True)
 
 
 def places(root: Path) -> Iterator[tuple[str, Path]]:

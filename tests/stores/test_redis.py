@@ -98,6 +98,9 @@ def test_the_settings_fill_what_the_url_leaves_out() -> None:
         ("redis://h?limit=many", "limit in redis://h"),
         ("redis://h?name=a%20b", "should be letters, digits"),
         ("redis://[x", "is no URL"),
+        ("redis://:1#secret@h", "redis://h is not understood: write # "),
+        ("redis://:1/secret@h:1/0", "redis://h:1/0 is not understood: write # "),
+        ("redis://:1?name=secret@h", "redis://... is not understood: write # "),
     ],
 )
 def test_a_url_that_makes_no_sense_is_told(url: str, words: str) -> None:

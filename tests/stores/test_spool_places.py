@@ -2,14 +2,18 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from marketlab.config import load_settings
-from marketlab.errors import StoreUnavailable
+from marketlab.errors import StoreUnavailable, UsageError
 from marketlab.stores.delta import DeltaStore
 from marketlab.stores.memory import MemoryStore
+from marketlab.stores.open import open_sink
 from marketlab.stores.spool_places import place_of, places, prepared
 
 
@@ -51,6 +55,45 @@ def test_the_url_is_kept_as_it_was_given_without_secrets(tmp_path: Path) -> None
     given = "served://me:hush@host:8086/market?org=lab&version=2&token=hush&sslpassword=hush&create=true"
     place = prepared(ServedStore(URLS[0]), tmp_path, given)
     assert list(places(tmp_path)) == [("served://host:8086/market?org=lab&version=2&create=true", place)]
+
+
+@given(
+    text=st.text(st.characters(codec="utf-8", exclude_characters="&")),
+    form=st.sampled_from(
+        ["postgresql://joe:{}@h/d", "postgresql://h/d?password={}", "redis://:{}@h", "influxdb://joe:{}@h/d?version=2"]
+    ),
+)
+@example("#", "postgresql://joe:{}@h/d")
+@example("@", "postgresql://h/d?password={}")
+@example("@", "redis://:{}@h")
+@example("/", "redis://:{}@h")
+@example("?", "redis://:{}@h")
+@example("[", "redis://:{}@h")
+@example("\u2100", "redis://:{}@h")
+@example("?", "influxdb://joe:{}@h/d?version=2")
+@example("@/", "influxdb://joe:{}@h/d?version=2")
+@example("@?org=", "influxdb://joe:{}@h/d?version=2")
+@example("@?schema=", "postgresql://joe:{}@h/d")
+def test_no_password_gets_into_an_error_or_onto_the_disk(text: str, form: str) -> None:
+    assert "hush" not in told(form.format(f"hush{text}hush"))
+
+
+def told(url: str) -> str:
+    """Everything that one learns when a URL is used."""
+    with TemporaryDirectory() as folder:
+        try:
+            sink = open_sink(url, load_settings(environ={"INFLUXDB_DATABASE": "d"}))
+        except UsageError as error:
+            return str(error)
+        with sink:
+            place = prepared(sink, Path(folder), url)
+        assert place is not None
+        return f"{place}{sink.url}{(place / 'store').read_text(encoding='utf-8')}"
+
+
+def test_what_may_be_a_password_or_an_option_is_not_kept(tmp_path: Path) -> None:
+    prepared(ServedStore(URLS[0]), tmp_path, "served://host/market?user=me@work")
+    assert [url for url, _ in places(tmp_path)] == [URLS[0]]
 
 
 def test_a_local_store_keeps_what_waits_in_its_own_folder(tmp_path: Path) -> None:

@@ -108,6 +108,9 @@ def _split(url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise UsageError(f"The port of an influxdb:// URL is a number up to 65535; write it like {_FORM}.") from None
+    if "@" in parts.path or ("@" in parts.query and "@" in parts.netloc and not parts.hostname):
+        # What is before it may be one half of a password, and what is behind it the other.
+        raise UsageError(f"An @ / ? in a password or a database has to be written as %40 %2F %3F; the form is {_FORM}.")
     return parts
 
 
@@ -115,6 +118,9 @@ def _options(query: str) -> dict[str, str]:
     given = dict(parse_qsl(query, keep_blank_values=True))
     for key in given:
         if key not in _KEYS:
+            if "@" in query:
+                # Behind a question mark in a password there is more of the password.
+                raise UsageError(f"A ? in a password has to be written as %3F; otherwise write it like {_FORM}.")
             raise UsageError(f"An influxdb:// URL has no setting {key!r}. There are: {', '.join(_KEYS)}.")
     return given
 

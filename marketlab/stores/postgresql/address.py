@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Address"]
 
 _PUBLIC = "public"
-_FORM = "write it like postgresql://user:password@host:5432/database?schema=public, with %40 for an @ in the password"
+_FORM = "write it like postgresql://user:password@host:5432/database?schema=public, with %40 %2F %3F for @ / ? in the password"
 _UNLESS_GIVEN = {
     "connect_timeout": "10",
     "fallback_application_name": "marketlab",
@@ -47,9 +47,12 @@ class Address(msgspec.Struct, frozen=True):
         schema = asked.pop("schema", _PUBLIC)
         _require_known(asked, query)
         # PostgreSQL cuts what is longer without a word, and keeps the beginning for its own.
-        if not schema or len(schema.encode()) > 63 or "\0" in schema or schema.startswith("pg_"):
+        wrong = not schema or len(schema.encode()) > 63 or "\0" in schema or schema.startswith("pg_")
+        # Behind a question mark in a password there is more of the password.
+        if wrong or ("@" in schema and "@" in query):
             raise UsageError(
-                f"{schema!r} cannot be a schema: its name has 1 to 63 bytes and does not begin with pg_; {_FORM}."
+                "The URL's schema cannot be one: its name has 1 to 63 bytes, does not begin with pg_, and an @ in it is "
+                f"written as %40; {_FORM}."
             )
         told = _told(f"{base}?{urlencode(asked, quote_via=quote)}")
         given = {name: str(value) for name, value in told.items() if value}
@@ -88,6 +91,10 @@ def _require_known(asked: dict[str, str], query: str) -> None:
 def _told(url: str) -> dict[str, Any]:
     # None of libpq's words, which repeat the URL with the password.
     wrong = UsageError(f"This is not the URL of a PostgreSQL database; {_FORM}.")
+    user = url.partition("://")[2].partition("?")[0].rpartition("@")[0]
+    # libpq takes what is before the first of these for the whole password, and the rest of it for a host or a database.
+    if "@" in user or "/" in user:
+        raise wrong
     try:
         told = conninfo_to_dict(url)
     except psycopg.Error:

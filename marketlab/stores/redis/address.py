@@ -21,6 +21,7 @@ ROWS = 1_000_000  # packed, a trade takes about 20 bytes and a book update about
 
 _KNOWN = ("name", "limit", "ca")
 _NAME = re.compile(r"[\w.:-]+")
+_WITH_PERCENT = "write # / ? @ [ ] in a password or an option of a redis:// URL as %23 %2F %3F %40 %5B %5D"
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -71,9 +72,14 @@ class Address(msgspec.Struct, frozen=True):
 
 def _split(url: str) -> SplitResult:
     try:
-        return urlsplit(url)
-    except ValueError as error:
-        raise UsageError(f"{without_secrets(url)} is no URL: {error}.") from None
+        parts = urlsplit(url)
+    except ValueError:
+        # None of its words, which may repeat a password.
+        raise UsageError(f"{without_secrets(url)} is no URL: {_WITH_PERCENT}.") from None
+    if "#" in url or "@" in f"{parts.path}{parts.query}":
+        # What is before it may be one half of a password, and what is behind it the other.
+        raise UsageError(f"{without_secrets(url)} is not understood: {_WITH_PERCENT}.")
+    return parts
 
 
 def _port(parts: SplitResult, url: str) -> int | None:
