@@ -48,8 +48,8 @@ def tables_of_csv(pieces: Iterable[bytes], kinds: Mapping[str, pl.DataType]) -> 
             which looks the same.
 
     Raises:
-        UnfinishedError: the sentinel is missing.
-        polars.exceptions.ComputeError: a value is not of its column's type.
+        UnfinishedError: the sentinel is missing, or this is something else altogether.
+        polars.exceptions.PolarsError: a value is not of its column's type.
     """
     names: list[str] = []
     after, is_over = b"", False
@@ -58,7 +58,9 @@ def tables_of_csv(pieces: Iterable[bytes], kinds: Mapping[str, pl.DataType]) -> 
             line, _, rows = block.partition(b"\n")
             # A statement without rows has no header.
             is_over = line == _SENTINEL_NAMES
-            names = line.decode().replace('"', "").split(",")
+            names = line.decode(errors="replace").replace('"', "").split(",")
+            if names[:2] != ["name", "tags"]:
+                raise UnfinishedError
             block = block if is_over else rows
         if is_over:
             # The sentinel's beginning is all that counts.
@@ -144,7 +146,8 @@ def decoded(body: bytes, content_type: str) -> Answer:
     """An answer in MessagePack, which keeps the types, or in JSON, from a server that knows nothing else.
 
     Raises:
-        msgspec.MsgspecError: it is neither.
+        ValueError: it is neither.
+        RecursionError: neither, and nested without end.
     """
     if content_type.startswith("application/x-msgpack"):
         return msgspec.msgpack.decode(body, type=Answer)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import polars as pl
 
 from marketlab.errors import MarketlabError, StoreDenied, StoreUnavailable, UsageError
 from marketlab.stores.influxdb.address import Address
@@ -164,6 +165,17 @@ class Client:
             )
         raise (refused or self.misunderstood)(words or f"status {status}")
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within, an answer of success that nobody can make sense of becomes a StoreUnavailable."""
+        try:
+            yield
+        except (ValueError, RecursionError, pl.exceptions.PolarsError) as error:
+            reason = _reason(error).partition("\n")[0][:200]
+            raise StoreUnavailable(
+                f"{self.name} sent an answer that cannot be read ({reason}); see whether it is InfluxDB that answers there."
+            ) from None
+
     def misunderstood(self, words: str) -> UsageError:
         """The error for a question that the server cannot answer, in its words."""
         return UsageError(f"{self.name} does not understand this: {words}.")
@@ -264,7 +276,7 @@ def told(answer: httpx.Response) -> str:
     """What a server says about a request that it refuses, in one line."""
     try:
         found = msgspec.json.decode(answer.content, type=_Told)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         words = answer.text
     else:
         lines = [found.data] if isinstance(found.data, _Line) else found.data or []

@@ -49,7 +49,7 @@ class _Block(msgspec.Struct):
     rows: bytes
 
 
-def table_of(body: bytes) -> pl.DataFrame:
+def table_of(body: bytes, content_type: str = "text/csv") -> pl.DataFrame:
     """All rows of all results, in the order of the answer; columns that a row's block lacks are null.
 
     Times are of nanoseconds in UTC. A column that has different types in different blocks becomes one column for each, named
@@ -57,7 +57,10 @@ def table_of(body: bytes) -> pl.DataFrame:
 
     Raises:
         BrokenOffError: the answer ends with an error.
+        ValueError, polars.exceptions.PolarsError: it is no such CSV.
     """
+    if not content_type.startswith("text/csv"):
+        raise ValueError(f"{content_type or 'nothing'} where there should be CSV")
     blocks = list(_blocks(body))
     for block in blocks:
         if "error" in block.names and set(block.names) <= {"error", "reference", ""}:

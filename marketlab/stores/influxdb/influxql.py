@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
-import msgspec
 import polars as pl
 
 from marketlab.errors import MarketlabError, StoreDenied, StoreUnavailable
@@ -82,17 +81,17 @@ class InfluxQL:
             headers={"Accept": "application/x-msgpack", **_FORM},
             refused=self._complaint,
         )
-        try:
+        with client.reading():
             found = decoded(answer.content, answer.headers.get("content-type", ""))
-        except msgspec.MsgspecError as error:
-            raise StoreUnavailable(f"{client.name} sent an answer that cannot be read ({error}).") from None
         if found.complaint:
             raise self._complaint(found.complaint)
         return found
 
     def query(self, text: str) -> pl.DataFrame:
         """The answer as a table; otherwise as `ask`."""
-        return table_of(self.ask(text))
+        found = self.ask(text)
+        with self._client.reading():
+            return table_of(found)
 
     def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The points of a selection in the order of time. See `Dialect.rows`."""
@@ -119,7 +118,7 @@ class InfluxQL:
                 yield from tables_of_csv(pieces, kinds)
             except UnfinishedError:
                 pass
-            except pl.exceptions.ComputeError as error:
+            except pl.exceptions.PolarsError as error:
                 raise StoreDenied(
                     f"{client.name} holds points of another kind under the names of ours ({str(error).splitlines()[0]}); "
                     "use another database or prefix."

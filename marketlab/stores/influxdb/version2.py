@@ -114,7 +114,8 @@ class Version2:
             headers={"Accept": "application/csv", **_JSON},
         )
         try:
-            return flux.table_of(answer.content)
+            with self._client.reading():
+                return flux.table_of(answer.content, answer.headers.get("content-type", ""))
         except flux.BrokenOffError as error:
             raise self._client.misunderstood(str(error)) from None
 
@@ -149,13 +150,15 @@ class Version2:
             if "has no bucket" in str(error):
                 return None
             raise
-        found = msgspec.json.decode(answer.content, type=_Buckets).buckets
+        with self._client.reading():
+            found = msgspec.json.decode(answer.content, type=_Buckets).buckets
         return found[0] if found else None
 
     def _organisation(self) -> str:
         named = self._address.org
         answer = self._client.send("GET", "/api/v2/orgs", params={"org": named} if named else None)
-        found = msgspec.json.decode(answer.content, type=_Organisations).orgs
+        with self._client.reading():
+            found = msgspec.json.decode(answer.content, type=_Organisations).orgs
         if len(found) == 1:
             return found[0].id
         known = ", ".join(organisation.name for organisation in found) or "none that the token may see"

@@ -25,6 +25,7 @@ from marketlab.stores.influxdb.dialect import Dialect
 from marketlab.stores.influxdb.version1 import Version1
 from marketlab.stores.influxdb.version2 import Version2
 from marketlab.stores.influxdb.version3 import Version3
+from marketlab.stores.selection import Selection
 
 
 @contextmanager
@@ -118,6 +119,58 @@ def of_each_version(address: Address) -> list[Dialect]:
             return True
 
     return [Version1(address), Version2(replace(address, org="lab")), Trusting(address)]
+
+
+HTML = "<html>please log in</html>"
+UNREADABLE = [
+    HTML,
+    "<html>\n<body>\n1,2\n</body>\n</html>",
+    "",
+    "[",
+    '{"orgs": 1, "buckets": "x", "results": {}}',
+    '{"other": ' + "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("kind", ["text/html", "text/csv", "application/json", "application/x-msgpack"])
+def test_an_answer_that_cannot_be_read_is_told(body: str, kind: str) -> None:
+    with answering(http("200 OK", body, Content_Type=kind)) as client:
+        one, two = Version1(client.address), Version2(client.address)
+        asked = Selection.of("trades")
+        asking: list[Callable[[], object]] = [
+            one.exists,
+            one.create,
+            one.measurements,
+            partial(one.query, "SHOW DATABASES", "influxql"),
+            lambda: list(one.rows(asked, ["price"])),
+            two.exists,
+            two.create,
+            partial(two.write, b"a v=1 1"),
+            lambda: list(two.rows(asked, ["price"])),
+        ]
+        for ask in asking:
+            told(ask, StoreUnavailable)
+        one.close()
+        two.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html", HTML), ("text/csv", "#datatype,long\n,a,b\n,1,2\n"), ("text/csv", "#datatype,long\n,a\n,x\n")],
+)
+def test_what_is_no_answer_of_flux_is_told(kind: str, body: str) -> None:
+    with answering(http("200 OK", body, Content_Type=kind)) as client:
+        two = Version2(replace(client.address, org="lab"))
+        told(lambda: two.query('from(bucket: "lab")', "flux"), StoreUnavailable)
+        two.close()
+
+
+def test_words_that_are_no_text_are_told_as_they_are() -> None:
+    for body in (b'{"message": "\xff\xfe"}', b'{"other": ' + b"[" * 100_000):
+        answer = http("400 Bad Request").replace(b"Length: 0", b"Length: %d" % len(body)) + body
+        with answering(answer) as client:
+            told(lambda: client.send("GET", "/query"), UsageError)
 
 
 def test_what_is_no_influxdb_is_told() -> None:
