@@ -15,6 +15,7 @@ _USER = "does not let this user in from here: check the URL and POSTGRES_USER, o
 _FULL = "has no more connections to give: close some, or raise its max_connections"
 _STARTING = "is starting or shutting down and answers later"
 _TLS = "cannot be reached over TLS as asked: check sslmode and sslrootcert in the URL"
+_BROKEN = "broke the connection off"
 _ELSE = "is not a PostgreSQL server: check host and port"
 
 # Five letters name one error, two a class of them (https://www.postgresql.org/docs/current/errcodes-appendix.html).
@@ -54,6 +55,11 @@ _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
     ("database ", StoreDenied, _DATABASE),
     ("invalid response to SSL negotiation", StoreDenied, _ELSE),
     ("expected authentication request", StoreDenied, _ELSE),
+    # Of a connection over TLS that was there and is lost.
+    ("SSL SYSCALL", StoreUnavailable, _BROKEN),
+    ("SSL connection has been closed", StoreUnavailable, _BROKEN),
+    ("unexpected eof", StoreUnavailable, _BROKEN),
+    ("reset by peer", StoreUnavailable, _BROKEN),
     ("SSL", StoreDenied, _TLS),
     ("certificate", StoreDenied, _TLS),
     (
@@ -67,8 +73,8 @@ _BY_WORDS: tuple[tuple[str, type[StoreError], str], ...] = (
     ("timeout", StoreUnavailable, "does not answer in time: check host, port and firewall"),
     ("no route", StoreUnavailable, "cannot be reached from here: check the host and the network"),
     ("unreachable", StoreUnavailable, "cannot be reached from here: check the host and the network"),
-    ("closed the connection", StoreUnavailable, "broke the connection off"),
-    ("lost", StoreUnavailable, "broke the connection off"),
+    ("closed the connection", StoreUnavailable, _BROKEN),
+    ("lost", StoreUnavailable, _BROKEN),
 )
 _TOO_SOON = frozenset({"40001", "40P01"})  # serialization failure and deadlock: the other one is through by now
 _GONE = frozenset({"42P01", "3F000"})  # no such table or schema

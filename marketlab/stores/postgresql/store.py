@@ -103,7 +103,8 @@ class PostgresStore(Asking):
 
         `numeric` comes as float64. See `marketlab.stores.contract.Store.query`.
         """
-        with self._connections.lent() as connection:
+        # One of its own, since a question may leave it otherwise than it was: set_config, advisory locks.
+        with closing(self._connections.connect()) as connection:
             try:
                 return answer(connection, text, self.url)
             except psycopg.Error as error:

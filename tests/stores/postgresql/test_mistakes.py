@@ -117,6 +117,21 @@ def test_a_certificate_that_nobody_vouches_for_is_a_matter_of_tls() -> None:
     assert "TLS" in str(mistake("postgresql://h/d", psycopg.OperationalError("SSL error: certificate verify failed")))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "consuming input failed: SSL SYSCALL error: EOF detected",
+        "consuming input failed: SSL connection has been closed unexpectedly",
+        "consuming input failed: SSL SYSCALL error: Connection reset by peer",
+        "could not receive data from server: Connection reset by peer",
+        "consuming input failed: SSL error: unexpected eof while reading",
+    ],
+)
+def test_a_connection_that_is_lost_in_the_middle_may_come_back(words: str) -> None:
+    found = mistake("postgresql://h/d", psycopg.OperationalError(words))
+    assert (type(found), str(found)) == (StoreUnavailable, "postgresql://h/d broke the connection off.")
+
+
 def test_one_who_may_not_make_tables_is_told_so(guarded: PostgresServer, rows: Any) -> None:
     table = tables.to_table("trades", rows.trades(range(3)))
     for place in ("postgres", "postgres?schema=of_bob"):

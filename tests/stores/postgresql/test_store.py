@@ -184,6 +184,16 @@ def test_a_filtered_scan_asks_for_no_more_than_it_needs(either: str, sql: Sql, r
         store.scan("trades").collect()
 
 
+def test_a_question_changes_nothing_for_the_next(store: PostgresStore, rows: Any) -> None:
+    table = tables.to_table("trades", rows.trades(range(3)))
+    store.write("trades", table)
+    assert store.query("select set_config('timezone', 'Europe/Berlin', false)").item() == "Europe/Berlin"
+    assert store.query("select pg_advisory_lock(1), set_config('search_path', '', false)").height == 1
+    assert store.read("trades").equals(table)
+    assert store.query("show timezone").item() == "UTC"
+    assert store.query("select count(*) from pg_locks where locktype = 'advisory'").item() == 0
+
+
 def test_sql_answers_with_types_that_fit(store: PostgresStore, rows: Any) -> None:
     store.write("trades", table_of(*rows.trades(range(3))))
     found = store.query(
