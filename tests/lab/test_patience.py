@@ -72,6 +72,17 @@ def test_what_has_answered_is_waited_for_as_it_asks() -> None:
     assert pauses == [7.5, PAUSES_S[1]]
 
 
+@pytest.mark.parametrize(("asked", "pauses"), [(0.0, PAUSES_S), (86_400.0, (3_600.0,) * len(PAUSES_S))])
+def test_a_store_may_ask_for_a_longer_pause_within_reason(asked: float, pauses: tuple[float, ...]) -> None:
+    store, waited = Flaky(), list[float]()
+    patient = Patient(store, waited.append)
+    patient.coverage("trades", [])
+    store.failing = [StoreUnavailable("It is busy.", retry_after=asked)] * 10
+    with pytest.raises(StoreUnavailable, match="It is busy"):
+        patient.write("trades", trades(range(3)), nobody)
+    assert tuple(waited) == pauses
+
+
 def test_patience_ends_and_a_denial_is_told_at_once() -> None:
     store, pauses = Flaky(), list[float]()
     patient = Patient(store, pauses.append)
@@ -94,6 +105,18 @@ def test_an_answer_that_breaks_off_goes_on_without_doubles() -> None:
     found = pl.concat(Patient(store, pauses.append).batches("trades", START, START + 20, rows=3))
     assert found.equals(trades(range(31)))
     assert pauses == [PAUSES_S[0]] * 4
+
+
+def test_one_moment_may_be_longer_than_a_piece_that_breaks_off() -> None:
+    store = Flaky()
+    table = trades(range(31)).with_columns(pl.col("time").max())
+    store.write("trades", table)
+    found = list[pl.DataFrame]()
+    for batch in Patient(store, lambda seconds: None).batches("trades", START, START + 20, rows=3):
+        # Each time behind the third piece of an answer.
+        store.breaking = int(len(found) in (2, 5))
+        found.append(batch)
+    assert pl.concat(found).equals(tables.in_order("trades", table))
 
 
 def test_both_ends_belong_to_the_question_and_an_unknown_symbol_has_no_rows() -> None:
@@ -133,3 +156,33 @@ def test_what_is_refused_stands_alone_and_the_rest_is_stored(says_which: bool) -
     assert patient.write("trades", trades(range(40)), note) == 36
     assert sorted(refused) == ["17", "27", "37", "7"]
     assert store.read("trades").height == 36
+
+
+class Refusing(MemoryStore):
+    """Takes nothing, and does not say why not; or nothing more, once it has taken something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = self.taking = 0
+
+    def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        self.asked += 1
+        if self.taking:
+            self.taking -= 1
+            return super().write(name, table, commit)
+        raise WriteRejected("It is of another type.")
+
+
+def test_a_store_that_takes_nothing_is_not_asked_for_every_row() -> None:
+    store, refused = Refusing(), list[str]()
+    patient = Patient(store, lambda seconds: None)
+    for start in (0, 2_000):
+        patient.write("trades", trades(range(start, start + 2_000)), lambda rows, why: refused.extend(rows["trade_id"]))
+    assert sorted(map(int, refused)) == list(range(4_000))
+    assert store.asked < 200
+    # One that took something the last time is asked for more, though not without end.
+    store.taking, store.asked = 1, 0
+    patient.write("trades", trades(range(10)), nobody)
+    patient.write("trades", trades(range(10, 10_000)), lambda rows, why: None)
+    assert 1_000 < store.asked < 5_000
+    assert store.read("trades").equals(trades(range(10)))
