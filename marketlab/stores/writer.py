@@ -277,27 +277,27 @@ class Writer:
                 self._in_hand = len(taken)
                 hurry, self._hurry = self._hurry, False
             rest = self._sync(taken)
-            if rest:
-                with self._state:
-                    self._pending = rest + self._pending
-                    self._in_hand = 0
-                    self._hurry = False
-                    if self._abandoned:
-                        return
-                    self._state.wait_for(lambda: self._abandoned, self._sync_seconds)
-                    self._hurry = hurry
-                continue
-            is_due = hurry or self._intake.is_due
-            if is_due:
+            with self._state:
+                is_full = self._is_full()
+            # What the disk did take goes on its way, since only that makes room again.
+            is_due = self._intake.size > 0 if rest else hurry or is_full or self._intake.is_due
+            if is_due and not rest and not is_full:
                 self._intake.complete()
             with self._state:
                 if is_due:
                     segment = self._intake.close()
                     if segment is not None:
                         self._waiting.add(segment)
+                if rest:
+                    self._pending = rest + self._pending
+                    self._in_hand = 0
+                    # Somebody may have asked for it meanwhile.
+                    self._hurry = self._hurry or hurry
                 self._state.notify_all()
-                if self._stopping and not self._pending and not self._intake.records:
+                if self._abandoned if rest else self._stopping and not self._pending and not self._intake.records:
                     return
+                if rest:
+                    self._state.wait_for(lambda: self._abandoned, self._sync_seconds)
 
     def _sync(self, taken: list[Record]) -> list[Record]:
         # In pieces, so that a kill tears little and a disk that is nearly full takes what it can; returns the rest.
@@ -313,7 +313,8 @@ class Writer:
                     continue
                 with self._state:
                     self._disk_failure = error
-                    self._failures += 1
+                    # Where it is only full, it is the store that fails, if anything does.
+                    self._failures += not self._is_full()
                     self._state.notify_all()
                 return taken[done:]
             done += len(piece)
@@ -326,7 +327,7 @@ class Writer:
     def _make_room(self) -> None:
         words = f"The spool {self.spool} has reached its limit of {self._limit or 0:,} bytes"
         with self._state:
-            if self._limit is None or self._waiting.bytes + self._intake.size < self._limit:
+            if not self._is_full():
                 return
             first, self._over_limit = not self._over_limit, True
             if self._when_full == "drop" and self._waiting.drop() is not None:
@@ -336,6 +337,9 @@ class Writer:
         if first:
             _log.warning("%s: nothing more is taken.", words)
         raise StoreUnavailable(f"{words}: bring the store back or raise the limit.")
+
+    def _is_full(self) -> bool:
+        return self._limit is not None and self._waiting.bytes + self._intake.size >= self._limit
 
     # The store's thread
 

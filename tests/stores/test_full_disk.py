@@ -60,15 +60,15 @@ def accept_in_the_end(writer: Writer, records: Any) -> None:
     raise AssertionError("it does not go on though there is room")
 
 
-@pytest.mark.parametrize("limit", ["3000", "60000"])
-def test_a_limit_of_file_sizes(tmp_path: Path, limit: str) -> None:
+@pytest.mark.parametrize(("limit", "told"), [("3000", 2), ("60000", 0)])
+def test_a_limit_of_file_sizes(tmp_path: Path, limit: str, told: int) -> None:
     done = subprocess.run(
         [sys.executable, PROGRAMS, "full", tmp_path, limit], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stderr == ""
     assert done.returncode == 0
     sentences = done.stdout.splitlines()
-    assert len(sentences) == 2
+    assert len(sentences) == told
     assert all("the file size limit of this process is reached: raise it" in sentence for sentence in sentences)
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -421,3 +422,93 @@ def test_running_klines_come_with_each_batch_and_count_for_nothing(tmp_path: Pat
         running.clear()
         writer.accept([rows.kline(1, count=10)])
     assert store.read("klines").get_column("trade_count").to_list() == [10]
+
+
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_a_limit_that_a_burst_exceeds_delays_a_healthy_store_and_loses_nothing(
+    tmp_path: Path, rows: Any, policy: Any
+) -> None:
+    store = MoodyStore()
+    with Writer(
+        store, spool=tmp_path, batching=LARGE, sync_seconds=0.005, spool_bytes=2_000, when_full=policy
+    ) as writer:
+        for start in range(0, 2_000, 100):
+            writer.accept(rows.trades(range(start, start + 100)))
+        wait_until(lambda: store.read("trades").height == 2_000)
+        report = writer.flush()
+    assert (report.pending, report.dropped, report.failure) == (0, 0, "")
+
+
+class FailingDisk:
+    """What `Spool.append` is while it fails, or does not answer."""
+
+    def __init__(self, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._append = writer._intake._spool.append
+        self.is_full = self.asked = False
+        self.answers = Event()
+        self.answers.set()
+        monkeypatch.setattr(writer._intake._spool, "append", self)
+
+    def __call__(self, records: Any) -> None:
+        self.asked = True
+        self.answers.wait()
+        if self.is_full:
+            raise StoreUnavailable("The disk is full.")
+        self._append(records)
+
+
+def test_what_a_disk_took_before_it_failed_is_stored(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MoodyStore()
+    with Writer(store, spool=tmp_path, batching=LARGE, sync_seconds=0.005) as writer:
+        writer.accept(rows.trades(range(10)))
+        wait_until(lambda: not writer.stats.unspooled)
+        disk = FailingDisk(writer, monkeypatch)
+        disk.is_full = True
+        writer.accept(rows.trades(range(10, 20)))
+        wait_until(lambda: store.read("trades").height == 10)
+        assert writer.stats.failure == "The disk is full."
+        disk.is_full = False
+    assert store.read("trades").height == 20
+
+
+def test_a_flush_that_is_asked_for_while_the_disk_fails_is_not_forgotten(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Writer(MoodyStore(), spool=tmp_path, batching=LARGE, sync_seconds=0.005) as writer:
+        disk = FailingDisk(writer, monkeypatch)
+        disk.is_full = True
+        disk.answers.clear()
+        writer.accept(rows.trades(range(10)))
+        wait_until(lambda: disk.asked)
+        flushing = threading.Thread(target=writer.flush, args=(600.0,), daemon=True)
+        flushing.start()
+        wait_until(lambda: writer._hurry)
+        disk.answers.set()
+        wait_until(lambda: writer.failed is not None)
+        disk.is_full = False
+        flushing.join(20.0)
+        assert not flushing.is_alive()
+        assert writer.stats.rows == {"trades": 10}
+
+
+def test_running_klines_stay_within_the_limit_of_the_spool(tmp_path: Path, rows: Any) -> None:
+    store = MoodyStore()
+    store.open.clear()
+    asked = count(1)
+
+    def running() -> list[Any]:
+        now = next(asked)
+        return [rows.kline(number, closed=False, count=now) for number in range(10)]
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in segments(tmp_path))
+
+    batching = Batching(1_000_000, 0.0, 1_000_000_000)
+    writer = Writer(store, spool=tmp_path, batching=batching, sync_seconds=0.001, spool_bytes=5_000, running=running)
+    wait_until(lambda: size() >= 5_000)
+    assert not Event().wait(0.5)
+    assert size() < 10_000
+    store.open.set()
+    writer.close()
