@@ -6,9 +6,14 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
+from marketlab.errors import StoreDenied
 from marketlab.stores.selection import Selection
 
-__all__ = ["Dialect", "Limits"]
+__all__ = ["Dialect", "Limits", "OtherKindError"]
+
+
+class OtherKindError(StoreDenied):
+    """Under the names of ours stand points that are not of our types, which some other program wrote."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -55,12 +60,17 @@ class Dialect(Protocol):
         """Each exchange and symbol that any measurement of ours holds."""
         ...
 
-    def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    def rows(self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
         """The points of a selection in the order of time, piece by piece, in bounded memory.
+
+        `symbols`, if any, are the only ones that are wanted of a selection that names none.
 
         Each piece holds `time` (Int64, nanoseconds) and those of `columns` (tags and fields by name) that are stored:
         text, Int64, Float64, Boolean. What is not stored anywhere may be absent. Nothing comes where there is no such
         measurement. Closed and open klines both come.
+
+        Raises:
+            OtherKindError: some of them are not of our types.
         """
         ...
 

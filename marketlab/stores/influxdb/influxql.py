@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import polars as pl
 
-from marketlab.errors import MarketlabError, StoreDenied, StoreUnavailable
+from marketlab.errors import MarketlabError, StoreUnavailable
 from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.answers import (
     SENTINEL,
@@ -18,6 +18,7 @@ from marketlab.stores.influxdb.answers import (
     tables_of_csv,
 )
 from marketlab.stores.influxdb.client import Client
+from marketlab.stores.influxdb.dialect import OtherKindError
 from marketlab.stores.selection import Selection, micros
 
 __all__ = ["InfluxQL", "conditions", "literal", "nanoseconds", "quoted"]
@@ -38,9 +39,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
-def conditions(wanted: Selection) -> str:
-    """The WHERE of a selection, with its leading space; "" where it selects all."""
+def conditions(wanted: Selection, symbols: Sequence[str] = ()) -> str:
+    """The WHERE of a selection, of these symbols alone if there are any, with its leading space; "" where it selects all."""
     parts = [f"{quoted(tag)} = {literal(value)}" for tag, value in _equal(wanted).items()]
+    if symbols:
+        parts.append(f"({' OR '.join(f'symbol = {literal(symbol)}' for symbol in symbols)})")
     for sign, moment in ((">=", wanted.start), ("<", wanted.end)):
         if moment is not None:
             parts.append(f"time {sign} {nanoseconds(moment)}")
@@ -93,7 +96,7 @@ class InfluxQL:
         with self._client.reading():
             return table_of(found)
 
-    def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    def rows(self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
         """The points of a selection in the order of time. See `Dialect.rows`."""
         name = wanted.table.name
         known = _equal(wanted)
@@ -101,7 +104,7 @@ class InfluxQL:
         asked = [column for column in layout.stored(name, columns) if column not in known]
         kinds: dict[str, pl.DataType] = {"time": pl.Int64(), **layout.fields(name)}
         source = quoted(layout.measurement(name, self._client.address.prefix))
-        text = f"SELECT {', '.join(map(quoted, asked))} FROM {source}{conditions(wanted)}"
+        text = f"SELECT {', '.join(map(quoted, asked))} FROM {source}{conditions(wanted, symbols)}"
         given = [pl.lit(value).alias(tag) for tag, value in known.items() if tag in columns]
         for table in self._tables(text, kinds):
             yield table.with_columns(given) if given else table
@@ -119,7 +122,7 @@ class InfluxQL:
             except UnfinishedError:
                 pass
             except pl.exceptions.PolarsError as error:
-                raise StoreDenied(
+                raise OtherKindError(
                     f"{client.name} holds points of another kind under the names of ours ({str(error).splitlines()[0]}); "
                     "use another database or prefix."
                 ) from None

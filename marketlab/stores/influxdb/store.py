@@ -5,7 +5,7 @@ written, so that the better row stays; everything else is written as it comes, a
 last one stays. One key at two times is two points; the first is given when they are read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from marketlab.stores.asking import Asking
 from marketlab.stores.contract import Batching, Commit, Coverage
 from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.address import Address
-from marketlab.stores.influxdb.dialect import Dialect, Limits
+from marketlab.stores.influxdb.dialect import Dialect, Limits, OtherKindError
 from marketlab.stores.influxdb.doubles import Seen, whole_moments
 from marketlab.stores.influxdb.languages import language_of
 from marketlab.stores.influxdb.lines import lines, unwritable
@@ -32,6 +32,9 @@ from marketlab.stores.selection import Selection, cover, pieces
 from marketlab.stores.upsert import RANKS, changes
 
 __all__ = ["InfluxStore"]
+
+_SYMBOLS = 200
+"""How many are named in one question."""
 
 
 class InfluxStore(Asking):
@@ -76,7 +79,11 @@ class InfluxStore(Asking):
         batch = accepted(name, table)
         dialect = self._ready()
         if name in RANKS and batch.height:
-            found = changes(name, self._held(dialect, name, batch), batch)
+            try:
+                found = changes(name, self._held(dialect, name, batch), batch)
+            except OtherKindError as error:
+                # Another program's points stand where some of these rows belong; no later attempt would find them gone.
+                raise WriteRejected(str(error)) from None
             batch = pl.concat([found.new, found.better])
         if batch.is_empty():
             return 0
@@ -204,26 +211,44 @@ class InfluxStore(Asking):
     def _held(self, dialect: Dialect, name: str, batch: pl.DataFrame) -> pl.DataFrame:
         """The key and rank of the stored rows that a batch may meet."""
         table = tables.spec(name)
-        span = batch.select(first=pl.col(table.time).min(), last=pl.col(table.time).max()).row(0)
-        symbols = batch.get_column("symbol").unique()
-        wanted = Selection(
-            table,
-            symbol=symbols[0] if symbols.len() == 1 else None,
-            start=span[0],
-            end=span[1] + timedelta(microseconds=1),
-            columns=(*table.key, *RANKS[name]),
-            include_open=True,
+        # Asked by interval, since the span of a day's kline holds a day of the minutes' too.
+        by = [column for column in ("exchange", "interval") if column in table.schema]
+        moment, symbol = pl.col(table.time), pl.col("symbol")
+        groups = batch.group_by(by, maintain_order=True).agg(
+            first=moment.min(), last=moment.max(), symbols=symbol.unique().sort()
         )
-        return pl.concat([tables.empty(name).select(wanted.needed), *self._asked(dialect, wanted)])
+        whole = Selection(table, columns=(*table.key, *RANKS[name]), include_open=True)
+        found = [tables.empty(name).select(whole.needed)]
+        for group in groups.iter_rows(named=True):
+            asked = msgspec.structs.replace(
+                whole.within(group["first"], group["last"] + timedelta(microseconds=1)),
+                exchange=group["exchange"],
+                # No tag looks like an empty one.
+                interval=group.get("interval") or None,
+            )
+            for start in range(0, len(group["symbols"]), _SYMBOLS):
+                symbols = group["symbols"][start : start + _SYMBOLS]
+                if len(symbols) == 1:
+                    found += self._asked(dialect, msgspec.structs.replace(asked, symbol=symbols[0]))
+                else:
+                    found += self._asked(dialect, asked, symbols)
+        return pl.concat(found)
 
-    def _asked(self, dialect: Dialect, wanted: Selection) -> Iterator[pl.DataFrame]:
+    def _asked(self, dialect: Dialect, wanted: Selection, symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
         """The rows of a selection in the order of time, each key once."""
         name, needed = wanted.table.name, wanted.needed
         seen = Seen(wanted.table)
-        for found in whole_moments(dialect.rows(wanted, layout.stored(name, needed))):
+        for found in whole_moments(dialect.rows(wanted, layout.stored(name, needed), symbols)):
             # Points of other programs under the same name are none of our rows: ours were all received.
             points = found.filter(pl.col("received").is_not_null())
-            rows = seen.new(layout.restored(name, points, needed))
+            try:
+                restored = layout.restored(name, points, needed)
+            except pl.exceptions.PolarsError as error:
+                raise OtherKindError(
+                    f"{self.url} holds points of another kind under the names of ours ({str(error).splitlines()[0]}); "
+                    "use another database or prefix."
+                ) from None
+            rows = seen.new(restored)
             if rows.height:
                 yield rows
 

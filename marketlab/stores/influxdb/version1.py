@@ -52,9 +52,9 @@ class Version1:
         """See `Dialect.instruments`."""
         return self._influxql.instruments()
 
-    def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    def rows(self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
         """See `Dialect.rows`."""
-        return self._influxql.rows(wanted, columns)
+        return self._influxql.rows(wanted, columns, symbols)
 
     def delete(self, going: Selection) -> None:
         """See `Dialect.delete`."""

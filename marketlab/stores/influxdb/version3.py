@@ -15,7 +15,7 @@ from marketlab.errors import StoreDenied, StoreUnavailable, Unsupported, UsageEr
 from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.client import Client
-from marketlab.stores.influxdb.dialect import Limits
+from marketlab.stores.influxdb.dialect import Limits, OtherKindError
 from marketlab.stores.influxdb.flight import Flight, TooMuchError
 from marketlab.stores.influxdb.windows import Windows
 from marketlab.stores.selection import Selection, micros
@@ -94,19 +94,22 @@ class Version3:
                 found.update(table.iter_rows())
         return found
 
-    def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    def rows(self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
         """See `Dialect.rows`."""
         name = wanted.table.name
         source = layout.measurement(name, self._address.prefix)
         stored = self._columns(source)
-        if not stored:
-            return
         asked = {"exchange": wanted.exchange, "symbol": wanted.symbol, "interval": wanted.interval}
         known = {tag: value for tag, value in asked.items() if value is not None}
+        if not {"symbol", *known} <= stored:
+            # There is no such table, or it is somebody else's.
+            return
         # What the selection says already need not be sent for every row.
         sent = [column for column in columns if column in stored and column not in known and column != "time"]
         kinds = {"time": pl.Int64(), **{field: kind for field, kind in layout.fields(name).items() if field in sent}}
         equal = [f"{_quoted(tag)} = {_literal(value)}" for tag, value in known.items()]
+        if symbols:
+            equal.append(f"symbol IN ({', '.join(map(_literal, symbols))})")
         given = [pl.lit(value).alias(tag) for tag, value in known.items() if tag in columns]
         head = f"SELECT {', '.join(map(_quoted, ['time', *sent]))} FROM {_quoted(source)}"
         windows = Windows(micros(wanted.start), micros(wanted.end))
@@ -167,7 +170,7 @@ class Version3:
     def _typed(self, table: pl.DataFrame, kinds: dict[str, pl.DataType]) -> pl.DataFrame:
         for name, kind in kinds.items():
             if name != "time" and table.schema[name] != kind:
-                raise StoreDenied(
+                raise OtherKindError(
                     f"{self._client.name} holds {name} as {table.schema[name]} and not as {kind} under the name of our table; "
                     "use another database or prefix."
                 )

@@ -5,13 +5,14 @@ from threading import Lock
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from marketlab import tables
 from marketlab.errors import StoreDenied, StoreUnavailable, WriteRejected
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.dialect import Dialect, Limits
 from marketlab.stores.influxdb.store import InfluxStore
-from marketlab.stores.selection import Selection
+from marketlab.stores.selection import Selection, micros
 
 from ..conftest import Rows
 
@@ -45,7 +46,7 @@ class Remembering:
     def instruments(self) -> set[tuple[str, str]]:
         return set()
 
-    def rows(self, wanted: Selection, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    def rows(self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
         return iter(())
 
     def delete(self, going: Selection) -> None:
@@ -123,6 +124,69 @@ def test_what_may_go_through_later_counts_before_what_never_will() -> None:
     with store_of(Remembering(Limits(3, 10**6, 2), judge)) as store, pytest.raises(StoreUnavailable) as caught:
         store.write("trades", trades(20))
     assert caught.value.retry_after == 3.0
+
+
+class Asked(Remembering):
+    """Keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(Limits(100_000, 10**9, 1))
+        self.asked: list[tuple[Selection, list[str]]] = []
+
+    def rows(self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
+        self.asked.append((wanted, list(symbols)))
+        return iter(())
+
+
+def klines(*found: tuple[str, str, str, int]) -> pl.DataFrame:
+    rows = [
+        replace(Rows().kline(number, symbol), exchange=exchange, interval=interval)
+        for exchange, symbol, interval, number in found
+    ]
+    return tables.to_table("klines", rows)
+
+
+def test_klines_are_looked_for_by_exchange_and_interval_and_in_their_own_time_alone() -> None:
+    table = klines(
+        ("binance", "B", "1m", 1200),
+        ("binance", "A", "1m", 1201),
+        ("binance", "A", "1d", 0),
+        ("okx", "A", "1m", 7),
+    )
+    dialect = Asked()
+    with store_of(dialect) as store:
+        assert store.write("klines", table) == 4
+    found = {
+        (wanted.exchange, wanted.interval): (wanted.symbol, symbols, micros(wanted.start), micros(wanted.end))
+        for wanted, symbols in dialect.asked
+    }
+    minute = 60_000_000
+    assert len(dialect.asked) == 3
+    assert found == {
+        ("binance", "1m"): (None, ["A", "B"], Rows.midnight + 1200 * minute, Rows.midnight + 1201 * minute + 1),
+        ("binance", "1d"): ("A", [], Rows.midnight, Rows.midnight + 1),
+        ("okx", "1m"): ("A", [], Rows.midnight + 7 * minute, Rows.midnight + 7 * minute + 1),
+    }
+
+
+def test_no_question_names_very_many_symbols_and_none_is_left_out() -> None:
+    names = [f"S{number:03}" for number in range(450)]
+    dialect = Asked()
+    with store_of(dialect) as store:
+        store.write("klines", klines(*(("binance", name, "1m", 0) for name in names)))
+    assert [len(symbols) for _, symbols in dialect.asked] == [200, 200, 50]
+    assert [symbol for _, symbols in dialect.asked for symbol in symbols] == names
+
+
+def test_levels_that_are_not_ours_are_told() -> None:
+    class Foreign(Remembering):
+        def rows(
+            self, wanted: Selection, columns: Sequence[str], symbols: Sequence[str] = ()
+        ) -> Iterator[pl.DataFrame]:
+            yield pl.DataFrame({"time": [1], "received": [1], "exchange": ["x"], "symbol": ["X"], "bids": ["none"]})
+
+    with store_of(Foreign(Limits(10, 10**6, 2))) as store, pytest.raises(StoreDenied, match="points of another kind"):
+        store.read("book_snapshots")
 
 
 def test_who_answers_is_found_out_once_and_at_the_first_question() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from marketlab import tables
 from marketlab.errors import StoreDenied, StoreUnavailable, Unsupported, UsageError, WriteRejected
@@ -203,6 +204,42 @@ def test_points_of_another_kind_are_not_read_as_ours(url: str) -> None:
         assert store.read("trades").is_empty()
         write_line(url, f'trade,exchange=binance,symbol=BTCUSDT price="dear",received=1i {AT}000')
         assert "prefix" in told(lambda: store.read("trades"), StoreDenied)
+
+
+def test_a_point_of_another_exchange_keeps_no_kline_from_being_stored(url: str) -> None:
+    weeks = [Rows().kline(number * 7 * 24 * 60) for number in (0, 4)]
+    # In a week of its own, where its type is in nobody's way.
+    between = Rows.midnight + 14 * 24 * 3_600_000_000
+    with open_store(url) as store:
+        assert store.read("trades").is_empty()
+        write_line(url, f"crypto_price,exchange=kraken,symbol=X,interval=1m trade_count=1.5 {between}000")
+        assert store.write("klines", tables.to_table("klines", weeks)) == 2
+        assert store.read("klines", exchange="binance").height == 2
+
+
+@pytest.mark.parametrize("exchange", ["binance", "kraken"])
+def test_klines_whose_place_has_another_type_are_refused_and_not_tried_for_ever(url: str, exchange: str) -> None:
+    with open_store(url) as store:
+        assert store.read("trades").is_empty()
+        line = f"crypto_price,exchange={exchange},symbol=BTCUSDT,interval=1m received=1i,trade_count=1.5"
+        write_line(url, f"{line} {Rows.midnight}000")
+        told(lambda: store.write("klines", tables.to_table("klines", [Rows().kline(0)])), WriteRejected)
+        assert store.write("trades", trades(range(3))) == 3
+
+
+def test_the_better_row_stays_whatever_interval_and_symbol_it_is_of(url: str) -> None:
+    def klines(count: int) -> pl.DataFrame:
+        minutes = [Rows().kline(number, symbol, count=count) for symbol in ("A", "B", "O'X") for number in (5, 9)]
+        days = [replace(Rows().kline(0, symbol, count=count), interval="1d") for symbol in ("A", "O'X")]
+        return tables.to_table("klines", [*minutes, *days])
+
+    with open_store(url) as store:
+        assert store.write("klines", klines(5)) == 8
+        assert store.write("klines", klines(5)) == 0
+        assert store.write("klines", klines(4)) == 0
+        better = pl.concat([klines(4), klines(6).filter(symbol="O'X", interval="1d")])
+        assert store.write("klines", better) == 1
+        assert sorted(store.read("klines").get_column("trade_count")) == [5] * 7 + [6]
 
 
 def test_points_of_other_programs_beside_ours_are_left_out(url: str) -> None:

@@ -17,6 +17,7 @@ from marketlab.stores.influxdb.version3 import Version3
 from marketlab.stores.open import open_store
 from marketlab.stores.selection import Selection
 
+from ..conftest import Rows
 from .server3.points import points
 from .server3.server import Server3
 from .server3.web import Request
@@ -230,6 +231,28 @@ def test_symbol_exchange_interval_and_time_are_asked_of_the_server(server: Serve
     )
     (table,) = dialect.rows(Selection.of("klines", "o'x", "A", "1m"), ["symbol", "close", "price", "interval"])
     assert table.to_dicts() == [{"time": 60_000_000_000, "close": 1.0, "symbol": "A", "interval": "1m"}]
+
+
+def test_several_symbols_are_asked_for_at_once(server: Server3, dialect: Dialect) -> None:
+    lines = [f"crypto_price,exchange=x,symbol={symbol},interval=1m close=1 1" for symbol in ("A", "B", "o'x")]
+    dialect.write("\n".join(lines).encode())
+    found = list(dialect.rows(Selection.of("klines", "x", None, "1m"), ["symbol", "close"], ["A", "o'x"]))
+    assert sorted(pl.concat(found).get_column("symbol")) == ["A", "o'x"]
+
+
+def test_a_table_without_our_tags_holds_none_of_our_rows(dialect: Dialect, store: Any) -> None:
+    dialect.write(b"crypto_price,coin=A close=1 1\n")
+    assert list(dialect.rows(Selection.of("klines", "x", "A"), ["close"])) == []
+    assert store.read("klines").is_empty()
+    assert store.write("klines", tables.to_table("klines", [Rows().kline(0)])) == 1
+    assert store.read("klines").height == 1
+
+
+def test_klines_whose_table_has_another_type_are_refused_and_not_tried_for_ever(dialect: Dialect, store: Any) -> None:
+    dialect.write(b"crypto_price,exchange=binance,symbol=BTCUSDT,interval=1m received=1i,trade_count=1.5 %d000" % DAY)
+    with pytest.raises(WriteRejected, match="trade_count") as caught:
+        store.write("klines", tables.to_table("klines", [Rows().kline(0)]))
+    one_sentence(caught.value)
 
 
 def test_instruments_are_found_in_every_table_and_stretch(server: Server3, store: Any, dialect: Dialect) -> None:
