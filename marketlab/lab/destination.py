@@ -26,7 +26,7 @@ from marketlab.stores.contract import USUAL_TRIES, Batching, Sink, Taken
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.delivery import Delivery
 from marketlab.stores.open import open_store
-from marketlab.stores.retrying import Patience, backoff
+from marketlab.stores.retrying import Caught, Patience, backoff
 from marketlab.stores.spool import Contents
 from marketlab.stores.spool_places import prepared
 
@@ -160,12 +160,12 @@ class Destination:
         failed: list[_Piece] = []
         failure: StoreUnavailable | None = None
         for piece in sorted(self._pieces, key=lambda piece: piece.failures):
-            try:
+            with Caught(self.url) as caught:
                 piece.delivery.run()
-            except StoreUnavailable as error:
+            if caught.error is not None:
                 piece.failures += 1
                 failed.append(piece)
-                failure = error
+                failure = caught.error
                 if len(failed) == _FAILURES_A_TURN:
                     break
                 continue

@@ -13,10 +13,11 @@ import msgspec
 from marketlab import tables
 from marketlab.clock import SystemClock
 from marketlab.config import without_secrets
-from marketlab.errors import MissingDependency, StoreDenied
+from marketlab.errors import MissingDependency
 from marketlab.lab.opening import batching, require_answers
 from marketlab.stores.dead_letters import DeadLetters, Letter, content_of, letters, taken_out
 from marketlab.stores.open import open_sink
+from marketlab.stores.retrying import needs_somebody
 from marketlab.stores.spool import Spool, owners, read_segment
 from marketlab.stores.spool_places import place_of, places
 from marketlab.stores.writer import Report, Writer
@@ -140,8 +141,8 @@ def hand_over(
             while not stopping():
                 report = writer.stats
                 look(report)
-                gone_wrong = report.tries >= _TRIES or isinstance(writer.failed, StoreDenied)
-                if gone_wrong or not (report.segments or report.pending):
+                gone_wrong = report.tries >= _TRIES or needs_somebody(writer.failed)
+                if gone_wrong or writer.has_stopped or not (report.segments or report.pending):
                     break
                 sleep(_LOOK_S)
             report = writer.close(_STOPPED_S if stopping() else 60.0)
@@ -201,6 +202,8 @@ def _is_spooled(writer: Writer) -> bool:
     for _ in range(_SPOOLED_LOOKS):
         if not writer.stats.unspooled:
             return True
+        if writer.has_stopped:
+            return False
         sleep(_LOOK_S)
     return False
 

@@ -3,17 +3,54 @@
 1. Away: pauses that double up to a ceiling, shortened by chance, so that those who lost one server do not come back
    all at once.
 2. `Retry-After`: as long as the store asks for, though never longer than an hour.
-3. Denied: at a slow pace from the beginning, since only a person can mend that.
+3. Denied: at a slow pace from the beginning, since only a person can mend that. The same goes for what no store should
+   raise (`Caught`): nothing is given up for it, and it is told with its kind.
 """
 
 import random
 from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
 
 from marketlab.errors import StoreDenied, StoreUnavailable
 
-__all__ = ["Patience", "backoff"]
+__all__ = ["Caught", "OddFailure", "Patience", "backoff", "needs_somebody"]
 
 _LONGEST_S = 3600.0
+
+
+class OddFailure(StoreUnavailable):
+    """What no store should raise: a mistake in it, or an answer that it does not understand."""
+
+
+class Caught:
+    """The boundary behind which a store may raise what it likes: `error` is that, and whoever wrote lives on.
+
+    Args:
+        url: whose errors these are.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.error: StoreUnavailable | None = None
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, StoreUnavailable):
+            self.error = error
+        elif isinstance(error, Exception):
+            self.error = OddFailure(f"{self._url} failed in a way that it should not, {type(error).__name__}: {error}.")
+            self.error.__cause__ = error
+        return self.error is not None
+
+
+def needs_somebody(error: StoreUnavailable | None) -> bool:
+    """Whether waiting alone is not likely to help."""
+    return isinstance(error, StoreDenied | OddFailure)
 
 
 def backoff(first: float = 0.5, ceiling: float = 30.0, chance: Callable[[], float] = random.random) -> Iterator[float]:
@@ -38,6 +75,6 @@ class Patience:
 
     def pause(self, error: StoreUnavailable) -> float:
         """Seconds until the next try."""
-        if isinstance(error, StoreDenied):
+        if needs_somebody(error):
             return self._denied
         return max(next(self._pauses), min(_LONGEST_S, error.retry_after or 0.0))

@@ -24,12 +24,12 @@ from typing import Literal, Self
 import msgspec
 
 from marketlab.clock import Clock, SystemClock
-from marketlab.errors import StoreDenied, StoreUnavailable
+from marketlab.errors import StoreUnavailable
 from marketlab.records import Kline, Record
 from marketlab.stores.contract import Batching, Sink
 from marketlab.stores.dead_letters import DeadLetters
 from marketlab.stores.delivery import Delivery
-from marketlab.stores.retrying import Patience, backoff
+from marketlab.stores.retrying import Caught, Patience, backoff, needs_somebody
 from marketlab.stores.spool import Spool
 from marketlab.stores.waiting import Intake, Load, Waiting
 
@@ -142,6 +142,11 @@ class Writer:
         if self._broken is not None:
             return StoreUnavailable(f"The writer has stopped on an internal error: {self._broken!r}.")
         return self._disk_failure or self._store_failure
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it does nothing any more: closed, or ended by an error of its own."""
+        return self._closed or self._broken is not None
 
     @property
     def stats(self) -> Report:
@@ -357,16 +362,15 @@ class Writer:
         began = monotonic()
         self._patience.renew()
         while True:
-            try:
+            with Caught(self._store.url) as caught:
                 if delivery is None:
                     self._fill(load)
                     delivery = Delivery(self._store, load.contents, load.commit, self._dead_letters, self._hopeless)
                 delivery.run()
-            except StoreUnavailable as error:
-                if not self._pause(error):
-                    return False
-            else:
+            if caught.error is None and delivery is not None:
                 break
+            if caught.error is not None and not self._pause(caught.error):
+                return False
         with self._state:
             if self._store_failure is not None:
                 _log.info("%s takes records again.", self._store.url)
@@ -396,11 +400,11 @@ class Writer:
         """Wait as long as this kind of failure asks for; says whether to try again."""
         with self._state:
             if type(self._store_failure) is not type(error):
-                level = logging.WARNING if isinstance(error, StoreDenied) else logging.INFO
+                level = logging.WARNING if needs_somebody(error) else logging.INFO
                 _log.log(level, "%s It will be tried again; what comes waits in the spool.", error)
             self._store_failure = error
             self._tries += 1
-            self._failures += _TRIES if isinstance(error, StoreDenied) else 1
+            self._failures += _TRIES if needs_somebody(error) else 1
             end = self._clock.monotonic() + self._patience.pause(error)
             self._next_try = end if error.retry_after else 0.0
             self._state.notify_all()

@@ -87,6 +87,23 @@ def test_a_store_that_is_away_costs_two_tries_a_turn_and_loses_nothing(
     assert (destination.failure, destination.is_done) == (None, True)
 
 
+def test_what_no_store_should_raise_ends_nothing(
+    destination: Destination, store: MoodyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise KeyError("a bug")
+
+    destination.add(batches(range(3)))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", broken)
+        assert destination.run() == ([], [])
+    assert "KeyError: 'a bug'" in destination.account.failure
+    assert not destination.is_ready
+    destination.hurry()
+    done, _ = turns(destination, 1)
+    assert (len(done), store.ids, destination.failure) == (3, list(range(15)), None)
+
+
 def test_refused_rows_are_kept_and_the_others_are_stored(
     destination: Destination, store: MoodyStore, tmp_path: Path
 ) -> None:

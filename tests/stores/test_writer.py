@@ -14,11 +14,12 @@ import polars as pl
 import pytest
 
 from marketlab.clock import ManualClock
-from marketlab.errors import StoreDenied, StoreUnavailable, WriteRejected
+from marketlab.errors import StoreDenied, StoreUnavailable, UsageError, WriteRejected
 from marketlab.records import Trade
 from marketlab.stores.contract import Batching, Commit
 from marketlab.stores.memory import MemoryStore
 from marketlab.stores.spool import read_segment, segments
+from marketlab.stores.waiting import Load
 from marketlab.stores.writer import Writer, backoff
 
 LARGE = Batching(rows=1_000_000, seconds=3600.0, bytes=1_000_000_000)
@@ -263,18 +264,19 @@ def with_patience(writer: Writer) -> None:
 def test_an_internal_error_is_told_to_whoever_uses_the_writer(
     tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class BrokenStore(MemoryStore):
-        def write(self, name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
-            raise ZeroDivisionError("a bug")
+    def broken(load: Load) -> None:
+        raise ZeroDivisionError("a bug")
 
     told: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
-    writer = Writer(BrokenStore(), spool=tmp_path, batching=LARGE)
+    writer = Writer(MoodyStore(), spool=tmp_path, batching=LARGE)
+    monkeypatch.setattr(writer._waiting, "done", broken)
     writer.accept(rows.trades(range(3)))
     with pytest.raises(StoreUnavailable, match=r"3 records are not in memory:// yet\. .*internal error.*a bug"):
         writer.flush()
     with pytest.raises(StoreUnavailable, match="internal error"):
         writer.accept(rows.trades(range(3)))
+    assert writer.has_stopped
     assert writer.close().pending == 3
     assert len(told) == 1
     with Writer(MoodyStore(), spool=tmp_path) as second:
@@ -298,7 +300,7 @@ def test_dead_letters_that_cannot_be_kept_keep_their_segment(tmp_path: Path, row
 class UnwillingStore(MemoryStore):
     """Says what it was told to say, as long as there is something; remembers how large its batches were."""
 
-    def __init__(self, *answers: StoreUnavailable) -> None:
+    def __init__(self, *answers: Exception) -> None:
         super().__init__()
         self.answers = list(answers)
         self.tries = 0
@@ -381,6 +383,25 @@ def test_a_denial_is_told_once_and_tried_slowly_until_somebody_mends_it(
         ),
         ("INFO", "memory:// takes records again."),
     ]
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("a bug"), KeyError("a bug"), UsageError("a bug"), OSError("a bug")]
+)
+def test_what_no_store_should_raise_is_told_once_and_tried_again_slowly(
+    tmp_path: Path, rows: Any, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    store = UnwillingStore(error, error)
+    with Writer(store, spool=tmp_path, batching=LARGE, clock=clock, delays=at_once) as writer:
+        writer.accept(rows.trades(range(6)))
+        with pytest.raises(StoreUnavailable, match=rf"6 records .* yet\. .*{type(error).__name__}: .*a bug"):
+            writer.flush(timeout=600.0)
+        for tries in (2, 0):
+            clock._elapsed += 31.0
+            wait_until(lambda tries=tries: writer.stats.tries == tries)
+        assert writer.flush().rows == {"trades": 6}
+    assert len([message for message in caplog.messages if "a bug" in message]) == 1
 
 
 def test_flush_says_at_once_that_a_store_denies(tmp_path: Path, rows: Any) -> None:
