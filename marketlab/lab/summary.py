@@ -58,7 +58,7 @@ class Summary(msgspec.Struct, frozen=True):
     @property
     def failures(self) -> list[str]:
         """What is not in its store, one sentence a store, or else why the run broke off."""
-        missing = [_told(kept) for kept in self.stores if kept.pending or kept.dropped]
+        missing = [_told(kept) for kept in self.stores if kept.pending or kept.dropped or kept.missed]
         return missing or [self.failure] * bool(self.failure)
 
 
@@ -85,6 +85,8 @@ def _told(kept: Kept) -> str:
         parts.append(f"{kept.unspooled:,} records could not be kept")
     if kept.dropped:
         parts.append(f"{kept.dropped:,} records were given up when the spool of {kept.store} had reached its limit")
-    if not kept.pending:
+    if kept.missed:
+        parts.append(f"{kept.missed:,} records did not get to {kept.store}")
+    if not kept.pending and not kept.missed:
         return f"{parts[0]}."
     return f"{' and '.join(parts)}: {kept.failure or 'it took too long.'}"

@@ -17,6 +17,7 @@ from marketlab.exchanges.contract import Subscription
 from marketlab.lab.feeding import memory_of
 from marketlab.lab.keeping import Keeper, RunningKlines
 from marketlab.lab.opening import keeping
+from marketlab.lab.summary import Summary
 from marketlab.records import Gap, Kline, Record, Trade
 from marketlab.stores.contract import Batching, Commit
 from marketlab.stores.delta import DeltaStore
@@ -240,7 +241,9 @@ def test_a_closed_kline_takes_the_place_of_the_running_one() -> None:
     assert running() == [kline(1, closed=False)]
 
 
-def test_a_spool_that_is_full_does_not_keep_a_batch_from_the_others(tmp_path: Path) -> None:
+def test_a_spool_that_is_full_does_not_keep_anything_from_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class FullWriter(Writer):
         def accept(self, records: Any) -> None:
             raise StoreUnavailable("The spool has reached its limit.")
@@ -248,9 +251,34 @@ def test_a_spool_that_is_full_does_not_keep_a_batch_from_the_others(tmp_path: Pa
     full, good = MemoryStore("memory://full"), MemoryStore("memory://good")
     with FullWriter(full, spool=tmp_path / "full") as first, Writer(good, spool=tmp_path / "good") as second:
         with pytest.raises(StoreUnavailable, match="reached its limit"):
-            Keeper([(full, first), (good, second)]).accept([trade(1)])
-        second.flush()
-    assert ids(good) == ["1"]
+            Keeper([(full, first)]).accept([trade(1)])
+        keeper = Keeper([(full, first), (good, second)])
+        keeper.accept([trade(1)])
+        keeper.accept([trade(2), trade(3)])
+        given_up, other = keeper.close()
+    assert ids(good) == ["1", "2", "3"]
+    assert (given_up.missed, other.missed, other.rows) == (3, 0, {"trades": 3})
+    (told,) = [message for message in caplog.messages if "reached its limit" in message]
+    assert told.startswith("memory://full gets nothing more from now on (2")
+    summary = Summary("binance", "stream", "stopped", 1.0, 3, 0, 0, 0, 0, {}, [given_up, other])
+    (failure,) = summary.failures
+    assert failure.startswith("3 records did not get to memory://full: given up since 2")
+    assert failure.endswith(" UTC, as The spool has reached its limit.")
+
+
+def test_when_the_last_spool_takes_no_more_either_it_is_told(tmp_path: Path) -> None:
+    class FullWriter(Writer):
+        def accept(self, records: Any) -> None:
+            raise StoreUnavailable(f"{self.spool.name} is full.")
+
+    first, second = (MemoryStore(f"memory://{name}") for name in ("first", "second"))
+    with FullWriter(first, spool=tmp_path / "a") as full, Writer(second, spool=tmp_path / "b") as good:
+        keeper = Keeper([(first, full), (second, good)])
+        keeper.accept([trade(1)])
+        good.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            keeper.accept([trade(2)])
+    assert ids(second) == ["1"]
 
 
 def test_resuming_counts_what_waits_and_is_not_stopped_by_a_store_that_is_away(
