@@ -7,7 +7,8 @@
    Under backlog, segments are handed over together, up to what the store likes at most.
 4. What can be tried again is tried again, at the pace that the kind of failure asks for (`retrying`); what the store
    refuses goes to the dead letters (`delivery`).
-5. When the spool's disk fails, records wait in memory up to `backlog`, then `accept` raises and takes nothing.
+5. When the spool's disk fails, records wait in memory up to `backlog`, and no longer than `_DISK_S`: then `accept`
+   raises and takes nothing, until the disk has taken what waits.
 6. Batches reach the store in the order in which their records were accepted, so every series does.
 """
 
@@ -39,6 +40,7 @@ _PIECE = 10_000  # records that are written to the spool at once
 _LEAST = 100  # a piece that is not tried in halves when the disk refuses it
 _TRIES = 3  # failures after which flush and close say so instead of waiting on
 _TICK_S = 0.1  # how often a pause looks at the clock
+_DISK_S = 10.0  # somebody may be making room, or the disk is waking up; what only memory holds is gone with a kill
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ class Writer:
         self._hurry = self._at_once = self._stopping = self._abandoned = self._closed = self._over_limit = False
         self._broken: BaseException | None = None
         self._disk_failure: StoreUnavailable | None = None
+        self._disk_failed_at: float | None = None
         self._store_failure: StoreUnavailable | None = None
         self._threads = [
             Thread(target=self._guarded, args=(self._keep_syncing,), name="marketlab-spool", daemon=True),
@@ -158,8 +161,8 @@ class Writer:
         """Take records, in order. Returns at once; only a spool that cannot keep up makes it wait, a second at most.
 
         Raises:
-            StoreUnavailable: the spool's disk fails and the backlog is full, or the writer is closed. None of these
-                records was taken; the same call works again as soon as there is room.
+            StoreUnavailable: the spool's disk fails and the backlog is full, or it has failed for ten seconds; or the
+                writer is closed. None of these records was taken; the same call works again as soon as there is room.
         """
         taken = records if isinstance(records, list) else list(records)
         with self._state:
@@ -168,7 +171,7 @@ class Writer:
                 self._state.notify_all()
                 patience = 2 * self._sync_seconds if self.failed else 1.0
                 self._state.wait_for(lambda: len(self._pending) < self._backlog, patience)
-            if self._stopping or self._broken or len(self._pending) >= self._backlog:
+            if self._stopping or self._broken or self._is_lost or len(self._pending) >= self._backlog:
                 words = "The writer is closed." if self._stopping else f"The disk of {self.spool} is too slow."
                 raise StoreUnavailable(str(self.failed or words))
             self._pending += taken
@@ -258,6 +261,11 @@ class Writer:
         self._state.notify_all()
         return lambda: self._failures - failures >= _TRIES or self._next_try > until
 
+    @property
+    def _is_lost(self) -> bool:
+        began = self._disk_failed_at
+        return began is not None and self._clock.monotonic() - began > _DISK_S
+
     def _is_done(self) -> bool:
         return self._broken is not None or (self._settled >= self._accepted and not self._waiting)
 
@@ -318,6 +326,7 @@ class Writer:
                     continue
                 with self._state:
                     self._disk_failure = error
+                    self._note_disk(error)
                     # Where it is only full, it is the store that fails, if anything does.
                     self._failures += not self._is_full()
                     self._state.notify_all()
@@ -327,7 +336,19 @@ class Writer:
                 self._disk_failure = None
                 self._in_hand -= len(piece)
                 self._unpackable += unpackable
+        if taken:
+            with self._state:
+                self._note_disk(None)
         return []
+
+    def _note_disk(self, error: StoreUnavailable | None) -> None:
+        # A segment that cannot grow any more is no failure, nor is a limit that was set: a new segment that takes nothing.
+        if error is None and self._disk_failed_at is not None:
+            self._disk_failed_at = None
+            _log.warning("The disk of %s takes records again.", self.spool)
+        elif error is not None and self._disk_failed_at is None and not self._intake.size and not self._is_full():
+            self._disk_failed_at = self._clock.monotonic()
+            _log.warning("%s What comes waits in memory alone, for %g s at most.", error, _DISK_S)
 
     def _make_room(self) -> None:
         words = f"The spool {self.spool} has reached its limit of {self._limit or 0:,} bytes"
@@ -400,8 +421,7 @@ class Writer:
         """Wait as long as this kind of failure asks for; says whether to try again."""
         with self._state:
             if type(self._store_failure) is not type(error):
-                level = logging.WARNING if needs_somebody(error) else logging.INFO
-                _log.log(level, "%s It will be tried again; what comes waits in the spool.", error)
+                _log.warning("%s It will be tried again; what comes waits in the spool.", error)
             self._store_failure = error
             self._tries += 1
             self._failures += _TRIES if needs_somebody(error) else 1

@@ -357,6 +357,16 @@ def test_closing_does_not_wait_for_the_end_of_a_pause(tmp_path: Path, rows: Any)
     assert store.tries == 2
 
 
+def test_an_outage_is_a_warning_and_told_once(tmp_path: Path, rows: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="marketlab")
+    with Writer(MoodyStore(failures=2), spool=tmp_path, batching=LARGE, delays=at_once) as writer:
+        writer.accept(rows.trades(range(6)))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "The store is away. It will be tried again; what comes waits in the spool."),
+        ("INFO", "memory:// takes records again."),
+    ]
+
+
 def test_a_denial_is_told_once_and_tried_slowly_until_somebody_mends_it(
     tmp_path: Path, rows: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
