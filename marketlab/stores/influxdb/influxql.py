@@ -24,6 +24,7 @@ from marketlab.stores.selection import Selection, micros
 __all__ = ["InfluxQL", "conditions", "literal", "nanoseconds", "quoted"]
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_FARTHEST = 2**63 - 2
 _STOPPED = re.compile(
     r"query interrupted|time(d )?out|not executed|limit exceed|engine is closed|shutting down|\[panic"
 )
@@ -51,8 +52,8 @@ def conditions(wanted: Selection, symbols: Sequence[str] = ()) -> str:
 
 
 def nanoseconds(moment: datetime) -> int:
-    """A time in nanoseconds since 1970 UTC."""
-    return (micros(moment) or 0) * 1_000
+    """A time in nanoseconds since 1970 UTC; the first or last that a server knows where it is beyond."""
+    return min(max((micros(moment) or 0) * 1_000, -_FARTHEST), _FARTHEST)
 
 
 def _equal(wanted: Selection) -> dict[str, str]:

@@ -19,7 +19,20 @@ import polars as pl
 from marketlab import tables
 from marketlab.tables import LEVELS, TIME, TableSpec
 
-__all__ = ["ID", "MEASUREMENTS", "PRICE", "fields", "measurement", "points", "restored", "stored", "tags"]
+__all__ = [
+    "ID",
+    "MEASUREMENTS",
+    "OLDEST",
+    "PRICE",
+    "YOUNGEST",
+    "beyond",
+    "fields",
+    "measurement",
+    "points",
+    "restored",
+    "stored",
+    "tags",
+]
 
 MEASUREMENTS: Mapping[str, str] = MappingProxyType(
     {
@@ -40,6 +53,9 @@ PRICE = "price"
 
 ID = "id"
 """The tag that tells apart what nanoseconds cannot; no column of a table is called so."""
+
+OLDEST, YOUNGEST = -(2**63) // 1_000 + 1, 2**63 // 1_000
+"""Microseconds since 1970 UTC that have all of their nanoseconds in 64 bits: from the first until before the second."""
 
 _MORE_TAGS = {"klines": ("interval",), "gaps": ("channel",)}
 _SLOTS = 1_000
@@ -80,6 +96,12 @@ def stored(name: str, columns: Iterable[str]) -> list[str]:
     """
     wanted = {*columns, "received"} - {tables.spec(name).time}
     return [column for column in (*tags(name), *fields(name)) if column in wanted]
+
+
+def beyond(name: str, table: pl.DataFrame) -> list[int]:
+    """The rows whose time is too far away to be a point's: before 1677 or after 2262."""
+    moment = pl.col(tables.spec(name).time).cast(pl.Int64)
+    return table.select((~moment.is_between(OLDEST, YOUNGEST, closed="left")).arg_true()).to_series().to_list()
 
 
 def points(name: str, table: pl.DataFrame) -> pl.DataFrame:

@@ -77,6 +77,12 @@ class InfluxStore(Asking):
         Of klines, gaps and tickers only what is new or better is written.
         """
         batch = accepted(name, table)
+        far = layout.beyond(name, batch)
+        if far:
+            raise WriteRejected(
+                f"{len(far)} rows of {name} have a time before 1677 or after 2262, which InfluxDB cannot hold.",
+                rows=_places(name, table, batch[far]),
+            )
         dialect = self._ready()
         if name in RANKS and batch.height:
             try:

@@ -13,7 +13,7 @@ from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.client import Client
 from marketlab.stores.influxdb.dialect import Limits
 from marketlab.stores.influxdb.influxql import InfluxQL
-from marketlab.stores.selection import Selection
+from marketlab.stores.selection import Selection, micros
 
 __all__ = ["Version2"]
 
@@ -90,9 +90,11 @@ class Version2:
         """See `Dialect.delete`."""
         asked = {"exchange": going.exchange, "symbol": going.symbol, "interval": going.interval}
         equal = {tag: value for tag, value in asked.items() if value is not None}
-        start = _FIRST if going.start is None else _text(going.start)
+        # What is beyond its own times the server takes for something else.
+        start = _FIRST if going.start is None or (micros(going.start) or 0) < layout.OLDEST else _text(going.start)
         # The server's range has both of its ends in it.
-        end = _LAST if going.end is None else _text(going.end - timedelta(microseconds=1), "999Z")
+        is_open = going.end is None or (micros(going.end) or 0) > layout.YOUNGEST
+        end = _LAST if going.end is None or is_open else _text(going.end - timedelta(microseconds=1), "999Z")
         self._delete(layout.measurement(going.table.name, self._address.prefix), equal, start, end)
 
     def drop(self, measurement: str) -> None:

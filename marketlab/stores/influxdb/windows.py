@@ -6,12 +6,12 @@ halved, and after one that was answered the next is twice as long again, as long
 too bold, more answers are waited for before it is tried again.
 """
 
+from marketlab.stores.influxdb.layout import OLDEST, YOUNGEST
+
 __all__ = ["Windows"]
 
 _EPOCH, _FAR = 0, 4_102_444_800_000_000
 _SHORTEST = 1_000_000
-# What the server may hold of the time in nanoseconds; beyond there is nothing to ask for.
-_OLDEST, _YOUNGEST = -(2**63) // 1_000 + 1, 2**63 // 1_000
 _MANY = 2_000_000
 _MOST_PATIENCE = 16
 
@@ -23,8 +23,11 @@ class Windows:
     """
 
     def __init__(self, start: int | None, end: int | None) -> None:
-        start = None if start is None or start < _OLDEST else start
-        end = None if end is None or end > _YOUNGEST else end
+        # Beyond what the server can hold there is nothing to ask for.
+        if (start is not None and start >= YOUNGEST) or (end is not None and end <= OLDEST):
+            start = end = _EPOCH
+        start = None if start is None or start < OLDEST else start
+        end = None if end is None or end > YOUNGEST else end
         self._from_open, self._to_open = start is None, end is None
         self._at = min(_EPOCH, end - 1 if end is not None else _EPOCH) if start is None else start
         self._end = max(_FAR, self._at + 1) if end is None else end

@@ -15,6 +15,7 @@ from marketlab.stores.influxdb.address import Address
 
 from .. import places
 from ..conftest import Rows
+from .far import AROUND, BESIDE
 
 AT = Rows.midnight
 
@@ -108,6 +109,22 @@ def test_a_field_of_another_type_is_a_refusal_that_says_so(store: InfluxStore) -
     with closing(connect(Address.of(url(store)))) as server:
         server.write(line.encode())
     assert "field type conflict" in told(lambda: store.write("trades", trades(3)), WriteRejected)
+
+
+@pytest.mark.parametrize(("start", "end"), AROUND)
+def test_times_beyond_what_a_server_knows_are_open_ends(store: InfluxStore, start: str | None, end: str | None) -> None:
+    store.write("trades", trades(3))
+    assert store.read("trades", start=start, end=end).equals(trades(3))
+    assert store.delete("trades", symbol="BTCUSDT", start=start, end=end) == 3
+    assert store.read("trades").is_empty()
+
+
+@pytest.mark.parametrize(("start", "end"), BESIDE)
+def test_beyond_what_a_server_knows_there_is_nothing(store: InfluxStore, start: str | None, end: str | None) -> None:
+    store.write("trades", trades(3))
+    assert store.read("trades", start=start, end=end).is_empty()
+    assert store.delete("trades", start=start, end=end) == 0
+    assert store.read("trades").height == 3
 
 
 def test_the_official_client_is_connected_alike(store: InfluxStore) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from marketlab import tables
 from marketlab.errors import StoreDenied, StoreUnavailable, WriteRejected
+from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.dialect import Dialect, Limits
 from marketlab.stores.influxdb.store import InfluxStore
@@ -176,6 +177,32 @@ def test_no_question_names_very_many_symbols_and_none_is_left_out() -> None:
         store.write("klines", klines(*(("binance", name, "1m", 0) for name in names)))
     assert [len(symbols) for _, symbols in dialect.asked] == [200, 200, 50]
     assert [symbol for _, symbols in dialect.asked for symbol in symbols] == names
+
+
+@pytest.mark.parametrize("name", ["trades", "klines"])
+@pytest.mark.parametrize("year", [1676, 2263, 9999, 200_000])
+def test_a_row_whose_time_no_server_can_hold_is_refused_by_position(name: str, year: int) -> None:
+    far = (year - 1970) * 31_556_952_000_000
+    good = klines(("binance", "A", "1m", 1)) if name == "klines" else trades(1)
+    time = tables.spec(name).time
+    bad = good.with_columns(pl.lit(far).cast(tables.TIME).alias(time), symbol=pl.lit("B"))
+    dialect = Asked()
+    with store_of(dialect) as store, pytest.raises(WriteRejected, match="before 1677 or after 2262") as caught:
+        store.write(name, pl.concat([bad, good, bad]))
+    assert caught.value.rows == (0, 2)
+    assert not dialect.bodies
+    assert not dialect.asked
+
+
+def test_the_first_and_the_last_time_are_written_as_they_are() -> None:
+    ends = [Rows().trade(0, at=layout.OLDEST), Rows().trade(999, at=layout.YOUNGEST - 1)]
+    dialect = Remembering(Limits(10, 10**6, 1))
+    with store_of(dialect) as store:
+        assert store.write("trades", tables.to_table("trades", ends)) == 2
+    assert [int(line.rpartition(b" ")[2]) for line in dialect.bodies[0].split(b"\n")] == [
+        -9_223_372_036_854_775_000,
+        9_223_372_036_854_774_999,
+    ]
 
 
 def test_levels_that_are_not_ours_are_told() -> None:

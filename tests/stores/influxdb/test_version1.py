@@ -20,6 +20,7 @@ from marketlab.stores.open import open_store
 
 from ...servers import InfluxServer, free_port
 from ..conftest import Rows
+from .far import AROUND, BESIDE
 
 AT = 1_723_161_600_000_000
 
@@ -212,7 +213,7 @@ def test_a_point_of_another_exchange_keeps_no_kline_from_being_stored(url: str) 
     between = Rows.midnight + 14 * 24 * 3_600_000_000
     with open_store(url) as store:
         assert store.read("trades").is_empty()
-        write_line(url, f"crypto_price,exchange=kraken,symbol=X,interval=1m trade_count=1.5 {between}000")
+        write_line(url, f"crypto_price,exchange=kraken,symbol=BTCUSDT,interval=1m trade_count=1.5 {between}000")
         assert store.write("klines", tables.to_table("klines", weeks)) == 2
         assert store.read("klines", exchange="binance").height == 2
 
@@ -308,6 +309,25 @@ def test_a_question_that_is_killed_on_the_server_is_an_error_though_its_answer_l
             if text.startswith("SELECT") and "symbol" in text:
                 store.query(f"KILL QUERY {number}")
         assert "stopped in the middle" in told(lambda: list(parts), StoreUnavailable)
+
+
+@pytest.mark.parametrize(("start", "end"), AROUND)
+def test_times_beyond_what_a_server_knows_are_open_ends(url: str, start: str | None, end: str | None) -> None:
+    table = trades(range(3))
+    with open_store(url) as store:
+        store.write("trades", table)
+        assert store.read("trades", start=start, end=end).equals(table)
+        assert store.delete("trades", symbol="BTCUSDT", start=start, end=end) == 3
+        assert store.read("trades").is_empty()
+
+
+@pytest.mark.parametrize(("start", "end"), BESIDE)
+def test_beyond_what_a_server_knows_there_is_nothing(url: str, start: str | None, end: str | None) -> None:
+    with open_store(url) as store:
+        store.write("trades", trades(range(3)))
+        assert store.read("trades", start=start, end=end).is_empty()
+        assert store.delete("trades", start=start, end=end) == 0
+        assert store.read("trades").height == 3
 
 
 def test_deleting_leaves_the_others_alone(url: str) -> None:

@@ -18,6 +18,7 @@ from marketlab.stores.open import open_store
 from marketlab.stores.selection import Selection
 
 from ..conftest import Rows
+from .far import AROUND, BESIDE
 from .server3.points import points
 from .server3.server import Server3
 from .server3.web import Request
@@ -253,6 +254,14 @@ def test_klines_whose_table_has_another_type_are_refused_and_not_tried_for_ever(
     with pytest.raises(WriteRejected, match="trade_count") as caught:
         store.write("klines", tables.to_table("klines", [Rows().kline(0)]))
     one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(("start", "end", "found"), [*((*far, 3) for far in AROUND), *((*far, 0) for far in BESIDE)])
+def test_times_beyond_what_a_server_knows_are_open_ends(
+    store: Any, start: str | None, end: str | None, found: int
+) -> None:
+    store.write("trades", trades(3))
+    assert store.read("trades", start=start, end=end).height == found
 
 
 def test_instruments_are_found_in_every_table_and_stretch(server: Server3, store: Any, dialect: Dialect) -> None:

@@ -64,6 +64,12 @@ def test_an_empty_stretch_asks_nothing() -> None:
     assert Windows(5, 5).bounds is None
 
 
+def test_beyond_the_times_of_a_server_nothing_is_asked() -> None:
+    assert Windows(None, -(2**63)).bounds is None
+    assert Windows(2**62, None).bounds is None
+    assert Windows(-(2**63), 2**62).bounds == (None, None)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(moments, max_size=20, unique=True), st.integers(1, 5), st.none() | moments, st.none() | moments)
 def test_every_row_is_asked_for_once_and_in_order(
