@@ -99,7 +99,7 @@ def found(settings: "Settings", url: str | None = None) -> list[Place]:
     known = [Place(url, folder) for url, folder in places(settings.spool)]
     try:
         with open_sink(settings.store, settings) as sink:
-            if sink.spool is not None:
+            if sink.spool is not None and sink.spool not in [place.folder for place in known]:
                 known.insert(0, Place(sink.url, sink.spool))
     except MissingDependency:
         # Its spool, if it has one, is among the others.

@@ -83,6 +83,21 @@ def test_what_waits_is_listed(run: Run, left: Path) -> None:
     assert "refused 1 rows" in words
 
 
+def test_a_local_store_that_is_not_set_is_found_too(run: Run, folder: Path) -> None:
+    url = f"delta://{folder.parent}/other"
+    with open_sink(url) as sink:
+        place = prepared(sink, folder.parent / "spool", url)
+    assert place is not None
+    with spooled(place, [trade(0), trade(1)]):
+        pass
+    (state,) = json.loads(run("spool", "--json").out)
+    assert state["store"] == url
+    assert run("spool", "replay").code == 0
+    with open_store(url) as store:
+        assert store.read("trades").height == 2
+    assert run("spool").out == "Nothing waits.\n"
+
+
 def test_what_is_free_is_stored_and_what_is_held_is_left_alone(run: Run, left: Path) -> None:
     with spooled(left, [trade(20)]) as living:
         ended = run("spool", "replay", "--json")

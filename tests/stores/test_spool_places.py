@@ -99,7 +99,27 @@ def test_what_may_be_a_password_or_an_option_is_not_kept(tmp_path: Path) -> None
 def test_a_local_store_keeps_what_waits_in_its_own_folder(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "store")
     assert prepared(store, tmp_path / "root") == tmp_path / "store" / "_spool"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_a_local_store_is_remembered_until_it_is_gone(tmp_path: Path) -> None:
+    root, place = tmp_path / "root", tmp_path / "store" / "_spool"
+    with DeltaStore(tmp_path / "store") as store:
+        prepared(store, root)
+        assert [path.is_file() for path in root.iterdir()] == [True]
+        place.mkdir(parents=True)
+        assert list(places(root)) == [(store.url, place)]
+    place.rmdir()
+    assert list(places(root)) == []
+    assert len(list(root.iterdir())) == 1
+    place.parent.rmdir()
+    assert list(places(root)) == []
+    assert list(root.iterdir()) == []
+
+
+def test_a_local_store_needs_nothing_but_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert prepared(DeltaStore(tmp_path / "store"), tmp_path / "file") == tmp_path / "store" / "_spool"
 
 
 def test_what_ends_with_its_process_has_no_place(tmp_path: Path) -> None:
