@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from marketlab.errors import StoreDenied, StoreUnavailable
 from marketlab.lab.keeping import Keeper, RunningKlines, can_be_read, overwrites
+from marketlab.lab.questions import answers
 from marketlab.stores.contract import Batching, Queue, Sink
 from marketlab.stores.open import open_sink
 from marketlab.stores.spool_places import place_of, prepared
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["batching", "keeping", "require_answers"]
 
 _log = logging.getLogger(__name__)
+
+_ANSWER_S = 20.0  # a store may take minutes for a large answer, but not for this one
 
 
 def batching(sink: Sink, settings: "Settings") -> Batching:
@@ -68,16 +71,22 @@ def keeping(places: Iterable[str | Sink], settings: "Settings", *, patient: bool
             keeper.close()
 
 
-def require_answers(sinks: Sequence[Sink], settings: "Settings", *, patient: bool) -> None:
+def require_answers(sinks: Sequence[Sink], settings: "Settings", *, patient: bool, within: float = _ANSWER_S) -> None:
     """That every server is there and lets us in, asked at once; local stores are not asked.
+
+    One that has not said so `within` so many seconds does not answer.
 
     Raises:
         StoreDenied: a wrong token, a missing database and the like.
         StoreUnavailable: a server does not answer, and nobody is patient.
     """
     served = [sink for sink in sinks if sink.spool is None and place_of(sink, settings.spool) is not None]
-    with ThreadPoolExecutor(max(1, len(served))) as pool:
-        failures = [failure for failure in pool.map(_failure, served) if failure is not None]
+    asked = answers([partial(_failure, sink) for sink in served], within)
+    found = [
+        answer.result() if answer.done() else StoreUnavailable(f"{sink.url} does not answer within {within:g} s.")
+        for sink, answer in zip(served, asked, strict=True)
+    ]
+    failures = [failure for failure in found if failure is not None]
     for failure in failures:
         if isinstance(failure, StoreDenied) or not patient:
             raise failure

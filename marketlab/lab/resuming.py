@@ -7,7 +7,6 @@ its spool counts as stored, so a store that does not answer just now may be told
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from copy import copy
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +18,7 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol
 from marketlab.exchanges import find
 from marketlab.exchanges.contract import Subscription
+from marketlab.lab.questions import answers
 from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
 from marketlab.stores.contract import Store
 from marketlab.stores.spool import read_segment, segments
@@ -96,21 +96,15 @@ def _looked(
     for look in looks:
         # Before the store, so that nothing is missed while it moves from one into the other.
         look.at_spool()
-    pool = ThreadPoolExecutor(max(1, len(looks)))
-    try:
-        asked = [pool.submit(look.with_store) for look in looks]
-        wait(asked, within)
-        for look, answer in zip(looks, asked, strict=True):
-            try:
-                yield answer.result(0)
-            except TimeoutError:
-                _tell(absent, StoreUnavailable(f"{look.url} does not say within {within:g} s what it has."))
-                yield look
-            except StoreUnavailable as error:
-                _tell(absent, error)
-                yield look
-    finally:
-        pool.shutdown(wait=False)
+    for look, answer in zip(looks, answers([look.with_store for look in looks], within), strict=True):
+        try:
+            yield answer.result(0)
+        except TimeoutError:
+            _tell(absent, StoreUnavailable(f"{look.url} does not say within {within:g} s what it has."))
+            yield look
+        except StoreUnavailable as error:
+            _tell(absent, error)
+            yield look
 
 
 def _tell(absent: Callable[[StoreUnavailable], None] | None, error: StoreUnavailable) -> None:

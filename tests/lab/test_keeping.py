@@ -16,7 +16,7 @@ from marketlab.errors import StoreDenied, StoreUnavailable, UsageError
 from marketlab.exchanges.contract import Subscription
 from marketlab.lab.feeding import memory_of
 from marketlab.lab.keeping import Keeper, RunningKlines
-from marketlab.lab.opening import keeping
+from marketlab.lab.opening import keeping, require_answers
 from marketlab.lab.summary import Summary
 from marketlab.records import Gap, Kline, Record, Trade
 from marketlab.stores.contract import Batching, Commit
@@ -209,6 +209,18 @@ def test_whoever_is_not_patient_is_told_that_a_store_is_away(settings: Settings)
         keeping([away], settings, patient=False),
     ):
         pytest.fail("it has begun")
+
+
+def test_a_store_that_never_says_whether_it_is_there_is_one_that_does_not_answer(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ServedStore("served://one")
+    store.answers.clear()
+    require_answers([store], settings, patient=True, within=0.05)
+    assert caplog.messages == ["served://one does not answer within 0.05 s. What comes waits in the spool meanwhile."]
+    with pytest.raises(StoreUnavailable, match=r"does not answer within 0\.05 s"):
+        require_answers([store], settings, patient=False, within=0.05)
+    store.answers.set()
 
 
 def test_what_cannot_be_read_is_written_to_and_nothing_else(settings: Settings) -> None:
