@@ -54,6 +54,7 @@ class Stored(msgspec.Struct, frozen=True):
     changed: dict[str, int]
     dead_letters: int
     failure: str
+    dead_letter_file: str = ""
 
 
 @contextmanager
@@ -133,9 +134,9 @@ class Destination:
     @property
     def account(self) -> Stored:
         """What it has got so far."""
-        return Stored(
-            self.url, dict(self._rows), dict(self._changed), self._dead_letters.count, str(self.failure or "")
-        )
+        count, file = self._dead_letters.count, str(self._dead_letters.path)
+        failure = str(self.failure or "")
+        return Stored(self.url, dict(self._rows), dict(self._changed), count, failure, file if count else "")
 
     def add(self, batches: Iterable[Taken]) -> None:
         """It is to get these."""
@@ -194,7 +195,9 @@ class Destination:
                 half = len(piece.batches) // 2
                 self._pieces.remove(piece)
                 for batches in (piece.batches[:half], piece.batches[half:]):
-                    self._pieces.append(self._piece(piece.name, batches, piece.failures))
+                    part = self._piece(piece.name, batches, piece.failures)
+                    part.delivery.set_aside = piece.delivery.set_aside
+                    self._pieces.append(part)
 
     def _part_with(self, failed: list[_Piece]) -> list[Taken]:
         stuck = []

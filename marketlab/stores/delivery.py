@@ -34,6 +34,8 @@ _KINDS = frozenset(table.record for table in tables.TABLES.values())
 _PARTS = 4_096
 _FEW = 64
 
+_ENCODER = msgspec.msgpack.Encoder()
+
 _log = logging.getLogger(__name__)
 
 
@@ -53,11 +55,13 @@ class Delivery:
     """One load on its way. `rows` and `changed` count by table what the store has acknowledged.
 
     `hopeless` names the tables of which the store took nothing the last time; whoever makes deliveries keeps it.
+    `set_aside` are the records that are dead letters already, packed: a delivery of a part of the same gets it.
     """
 
     def __init__(
         self, store: Sink, contents: Contents, commit: Commit | None, dead_letters: DeadLetters, hopeless: set[str]
     ) -> None:
+        self.set_aside: set[bytes] = set()
         self.rows: dict[str, int] = {}
         self.changed: dict[str, int] = {}
         self._store = store
@@ -163,7 +167,10 @@ class Delivery:
         return [_Part(part.name, records[:half], None), _Part(part.name, records[half:], None)]
 
     def _set_aside(self, name: str, error: WriteRejected, refused: list[Any]) -> None:
-        self._dead_letters.keep(name, str(error), refused)
+        packed = [_ENCODER.encode(record) for record in refused]
+        fresh = [record for record, one in zip(refused, packed, strict=True) if one not in self.set_aside]
+        self._dead_letters.keep(name, str(error), fresh)
+        self.set_aside.update(packed)
         self._refused[name] = self._refused.get(name, 0) + len(refused)
 
 

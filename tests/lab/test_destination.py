@@ -11,10 +11,10 @@ import pytest
 from marketlab import tables
 from marketlab.clock import ManualClock
 from marketlab.config import load_settings
-from marketlab.errors import StoreUnavailable
+from marketlab.errors import StoreUnavailable, WriteRejected
 from marketlab.lab.destination import Destination, destinations
 from marketlab.records import Quote
-from marketlab.stores.contract import USUAL_TRIES, Taken
+from marketlab.stores.contract import USUAL_TRIES, Commit, Taken
 from marketlab.stores.dead_letters import DeadLetters
 
 from .moody import POISON, MoodyStore, at_once, trades
@@ -114,6 +114,26 @@ def test_refused_rows_are_kept_and_the_others_are_stored(
     assert [letter["record"][3] for letter in letters] == ["5", "6", "7", "8", "9"]
     assert {letter["reason"] for letter in letters} == {"no price below zero"}
     assert destination.account.dead_letters == 5
+
+
+@pytest.mark.parametrize("says_which", [True, False])
+def test_what_is_refused_is_kept_once_though_the_store_goes_away_and_its_piece_is_cut(
+    destination: Destination, store: MoodyStore, tmp_path: Path, says_which: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(name: str, table: pl.DataFrame, commit: Commit | None = None) -> int:
+        bad = table.select((pl.col("price") < 0).arg_true()).to_series().to_list()
+        if bad:
+            raise WriteRejected("no price below zero", rows=bad if says_which else ())
+        raise StoreUnavailable("The store is away.")
+
+    destination.add([*batches(range(1), 1, price=-1.0), *batches(range(1, 8), 1)])
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", write)
+        early, _ = turns(destination, 20)
+    done, _ = turns(destination, 2)
+    assert (len(early), len(done), store.ids) == (1, 7, list(range(1, 8)))
+    assert [letter["record"][3] for letter in dead_letters(tmp_path)] == ["0"]
+    assert destination.account.dead_letters == 1
 
 
 def test_what_is_no_table_is_kept_as_it_is(destination: Destination, store: MoodyStore, tmp_path: Path) -> None:
