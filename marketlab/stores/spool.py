@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
@@ -33,6 +34,8 @@ __all__ = ["Contents", "Spool", "owners", "read_segment", "segments", "unavailab
 
 _HEADER = struct.Struct("<II")
 _SUFFIX = ".segment"
+_LOOKS = 1_000
+_LOOK_S = 0.001
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Record])
 _RAW = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -171,7 +174,7 @@ class Spool:
         adopted = []
         names = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
         for directory in names:
-            lock = None if directory.name.startswith(".") else _locked(directory)
+            lock = None if directory.name.startswith(".") else _taken(directory)
             if lock is None:
                 continue
             spool = cls(directory, lock)
@@ -292,6 +295,21 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _taken(directory: Path) -> int | None:
+    for _ in range(_LOOKS):
+        lock = _locked(directory)
+        if lock is not None:
+            return lock
+        look = _locked(directory, fcntl.LOCK_SH)
+        if look is None:
+            # Its owner lives.
+            return None
+        # Somebody looks whether it does, or did just now.
+        os.close(look)
+        sleep(_LOOK_S)
+    return None
 
 
 def _locked(directory: Path, how: int = fcntl.LOCK_EX) -> int | None:

@@ -1,5 +1,7 @@
 """Segments: what is whole counts, what is torn does not, and nobody's spool has two owners."""
 
+import fcntl
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -90,6 +92,22 @@ def test_a_spool_belongs_to_one_owner_until_it_lets_go(tmp_path: Path, rows: Any
     adopted.discard(1)
     adopted.release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_looks_whose_it_is_does_not_keep_it_from_being_adopted(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool.create(tmp_path)
+    spool.append([rows.trade(1)])
+    spool.release()
+    look = os.open(spool.directory / "lock", os.O_RDWR)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    # It is looked at until the adopter waits.
+    monkeypatch.setattr("marketlab.stores.spool.sleep", lambda _: fcntl.flock(look, fcntl.LOCK_UN))
+    (adopted,) = Spool.adopt(tmp_path)
+    assert adopted.numbers() == [1]
+    adopted.release()
+    os.close(look)
 
 
 def test_numbers_only_rise_after_an_adoption(tmp_path: Path, rows: Any) -> None:
