@@ -19,19 +19,20 @@ from marketlab.errors import StoreUnavailable, UnknownExchange, UnknownSymbol
 from marketlab.exchanges import find
 from marketlab.exchanges.contract import Subscription
 from marketlab.lab.questions import answers
-from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
+from marketlab.records import AggTrade, BookUpdate, Gap, Kline, Origin, Quote, Record, Trade
 from marketlab.stores.contract import Store
 from marketlab.stores.spool import read_segment, segments
 
 __all__ = ["Newest", "remembered"]
 
-Newest: TypeAlias = Trade | AggTrade | Kline
+Newest: TypeAlias = Trade | AggTrade | Kline | Quote | BookUpdate
 
 _HOUR_US = 3_600_000_000
 _SLACK_US = 1_000_000  # the exchange's clock and the times of its records come from different machines
 _LATELY_US = 60_000_000  # where the newest nearly always is
 _SPOOLED = 64_000_000  # bytes of a spool that are looked through, the newest first
 _TABLES = {"trade": "trades", "agg_trade": "agg_trades"}
+_UNFETCHABLE = {"quote": "quotes", "book": "book_updates"}
 
 
 def remembered(
@@ -46,7 +47,7 @@ def remembered(
     absent: Callable[[StoreUnavailable], None] | None = None,
     within: float = 20.0,
 ) -> list[Newest | Gap]:
-    """The newest trade, aggregate trade and closed kline of each stream, then the gaps before, for `Market.resume`.
+    """The newest trade, closed kline, quote and so on of each stream, then the gaps before, for `Market.resume`.
 
     Where several stores have some, the one that is furthest behind decides. Where there are trades but no kline yet,
     as after a kill in the first minute, klines are owed from the first period that began after the first trade; where
@@ -179,7 +180,11 @@ class _Look:
         for channel in ("trade", "agg_trade"):
             if channel in channels:
                 self._look_for_trades(channel)
-        lacking = {stream.symbol for stream in self._streams - self._newest.keys() if stream.channel not in _TABLES}
+        for channel in _UNFETCHABLE:
+            if channel in channels:
+                self._look_for_last(channel)
+        missing = self._streams - self._newest.keys()
+        lacking = {stream.symbol for stream in missing if stream.channel.startswith("kline")}
         for symbol in sorted(lacking) if "trade" in channels else ():
             self._note_begin(symbol, self._first("trades", self._since, symbol))
         self._note(self._read("gaps", start=self._since, end=self._until + 1))
@@ -190,11 +195,33 @@ class _Look:
         self._note(self._read(name, start=self._lately, end=self._until + 1))
         for stream in sorted(wanted - self._newest.keys()):
             self._note(self._read(name, symbol=stream.symbol, start=self._since, end=self._lately))
+        self._forget_what_is_ahead(name, wanted)
+
+    def _forget_what_is_ahead(self, name: str, wanted: set[Subscription]) -> None:
         if self._first(name, self._until + 1) is not None:
             # Something is later than now: whose?
             for stream in sorted(wanted & self._newest.keys()):
                 if self._first(name, self._until + 1, stream.symbol) is not None:
                     del self._newest[stream]
+
+    def _look_for_last(self, channel: str) -> None:
+        # Many come each second: only the last row of each symbol becomes a record.
+        name = _UNFETCHABLE[channel]
+        wanted = {stream for stream in self._streams if stream.channel == channel}
+        self._note(self._last(name, start=self._lately, end=self._until + 1))
+        for stream in sorted(wanted - self._newest.keys()):
+            self._note(self._last(name, symbol=stream.symbol, start=self._since, end=self._lately))
+        self._forget_what_is_ahead(name, wanted)
+
+    def _last(self, name: str, **asked: Any) -> list[Any]:
+        try:
+            keys = self._store.read(name, exchange=self._exchange, columns=["symbol", "time"], **asked)
+        except (UnknownExchange, UnknownSymbol):
+            return []
+        found: list[Any] = []
+        for symbol, time in keys.group_by("symbol").agg(pl.col("time").max().cast(pl.Int64)).sort("symbol").iter_rows():
+            found += self._read(name, symbol=symbol, start=time, end=time + 1)[-1:]
+        return found
 
     def _note(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -253,7 +280,7 @@ def _latest_first(spool: Path) -> list[Path]:
 
 
 def _order(stream: Subscription) -> tuple[int, Subscription]:
-    return [*_TABLES, stream.channel].index(stream.channel), stream
+    return [*_TABLES, *_UNFETCHABLE, stream.channel].index(stream.channel), stream
 
 
 def _end(record: Newest) -> int:
@@ -263,6 +290,8 @@ def _end(record: Newest) -> int:
 def _stream(record: Newest) -> Subscription:
     if isinstance(record, Kline):
         return Subscription(record.symbol, f"kline_{record.interval}")
+    if isinstance(record, Quote | BookUpdate):
+        return Subscription(record.symbol, "quote" if isinstance(record, Quote) else "book")
     return Subscription(record.symbol, "trade" if isinstance(record, Trade) else "agg_trade")
 
 
@@ -286,7 +315,15 @@ def _owed(exchange: str, stream: Subscription, begun: int, now: int, *, unsure: 
 def _place(record: Newest) -> tuple[int, int, str]:
     if isinstance(record, Kline):
         return record.open_time, 0, ""
-    id = record.trade_id if isinstance(record, Trade) else record.agg_id
+    match record:
+        case Trade():
+            id = record.trade_id
+        case AggTrade():
+            id = record.agg_id
+        case Quote():
+            id = str(record.update_id)
+        case BookUpdate():
+            id = str(record.last_id)
     return record.time, len(id), id
 
 

@@ -23,6 +23,7 @@ from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Gap, Kline, Qu
 
 __all__ = ["Counts", "Market", "Need", "Output"]
 
+_SILENCE_US = 1_000_000  # quotes that were this long in coming need not be missing: their ids are not in sequence
 _ID_RESET_US = 60_000_000  # a lower quote id that is a minute late is not a double: the exchange counts anew
 
 
@@ -142,6 +143,26 @@ class _Symbol:
         self.book = _Book(exchange, symbol, self.counts, depth, every_us)
         self._quote: Quote | None = None
         self._tickers: dict[bool, int] = {}
+        self._kept: dict[type[Any], Quote | BookUpdate] = {}
+
+    def resume(self, kept: Quote | BookUpdate) -> None:
+        """Remember what was the last before nobody looked, until the first that comes."""
+        self._kept[type(kept)] = kept
+
+    def absence(self, kept: Quote | BookUpdate, first: Quote | BookUpdate) -> Sequence[Gap]:
+        """What is between what is kept and the first that comes: it cannot be fetched, only named."""
+        channel, from_id, to_id = "quote", None, None
+        if isinstance(kept, BookUpdate) and isinstance(first, BookUpdate):
+            last = first.first_id - 1 if first.previous_id is None else first.previous_id
+            if kept.last_id >= last:
+                return ()
+            channel, from_id, to_id = "book", str(kept.last_id + 1), str(last)
+        elif first.time - kept.time < _SILENCE_US:
+            return ()
+        self.counts.gaps += 1
+        start, end = kept.time + 1, max(first.time, kept.time + 2)
+        told = (from_id, to_id, "nobody collected", None, None, first.received, first.origin)
+        return (Gap(self.exchange, self.symbol, channel, start, end, *told),)
 
     def trade(self, trade: Trade) -> Sequence[Output]:
         return self.trades.accept(trade.trade_id, trade)
@@ -160,6 +181,8 @@ class _Symbol:
 
     def quote(self, quote: Quote) -> Sequence[Output]:
         last = self._quote
+        if last is None and (kept := self._kept.pop(Quote, None)) is not None:
+            return (*self.absence(kept, quote), *self.quote(quote))
         if last is not None and quote.update_id <= last.update_id and quote.time < last.time + _ID_RESET_US:
             self.counts.doubles += 1
             return ()
@@ -176,6 +199,8 @@ class _Symbol:
         return (ticker,)
 
     def book_update(self, update: BookUpdate) -> Sequence[Output]:
+        if self._kept and (kept := self._kept.pop(BookUpdate, None)) is not None:
+            return (*self.absence(kept, update), *self.book.update(update))
         return self.book.update(update)
 
     def book_snapshot(self, snapshot: BookSnapshot) -> Sequence[Output]:
@@ -232,17 +257,19 @@ class Market:
         symbol.counts.messages += 1
         return _METHODS[type(record)](symbol, record)
 
-    def resume(self, record: Trade | AggTrade | Kline | Gap) -> None:
-        """Tell what is kept already: of a symbol the newest trade, aggregate trade, closed kline of an interval; gaps.
+    def resume(self, record: Trade | AggTrade | Kline | Quote | BookUpdate | Gap) -> None:
+        """Tell what is kept already: the newest trade, closed kline, quote and so on of a symbol; gaps.
 
         To be told before the first record; what was missed since then is then found by that record. What gaps that
-        are still open lack is among `needs` from then on; gaps of books are past.
+        are still open lack is among `needs` from then on; gaps of quotes and books are past.
         """
         symbol = self._symbol(record.symbol)
         if isinstance(record, Gap):
             symbol.resume_gap(record)
         elif isinstance(record, Kline):
             symbol.klines_of(record.interval).resume(record)
+        elif isinstance(record, Quote | BookUpdate):
+            symbol.resume(record)
         elif isinstance(record, Trade):
             symbol.trades.resume(record.trade_id, record.time)
         else:

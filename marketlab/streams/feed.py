@@ -15,7 +15,7 @@ from marketlab.exchanges import find
 from marketlab.exchanges.contract import Exchange, Subscription
 from marketlab.instruments import Instruments, canonical
 from marketlab.market.market import Market
-from marketlab.records import AggTrade, Gap, Kline, Origin, Quote, Record, Trade
+from marketlab.records import AggTrade, BookUpdate, Gap, Kline, Origin, Quote, Record, Trade
 from marketlab.streams.book import Book, copy_of
 from marketlab.streams.connections import Connections
 from marketlab.streams.healing import Healer
@@ -34,7 +34,8 @@ __all__ = ["CHANNELS", "Feed", "Memory"]
 CHANNELS = ("trade", "kline_1m", "quote", "book")
 """What is streamed where nothing else was asked for."""
 
-Memory: TypeAlias = Callable[[Sequence[Subscription], int, Origin], Iterable[Trade | AggTrade | Kline | Gap]]
+Kept: TypeAlias = Trade | AggTrade | Kline | Quote | BookUpdate | Gap
+Memory: TypeAlias = Callable[[Sequence[Subscription], int, Origin], Iterable[Kept]]
 """Says what is kept already of what will be streamed, for `Market.resume`; gets the exchange's time and origin too."""
 
 _log = logging.getLogger("marketlab.streams")

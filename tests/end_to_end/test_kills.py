@@ -187,7 +187,19 @@ def test_what_was_missed_between_the_runs_is_fetched_back(story: Story) -> None:
     assert [minute for minute in minutes[1:-2] if minute not in opened] == []
     assert set(opened) <= set(minutes[1:-1])
     assert gaps.filter(channel="trade").height
-    assert gaps.get_column("healed_at").null_count() == 0
+    assert gaps.filter(pl.col("healed_at").is_null()).to_dicts() == []
+
+
+def test_the_book_that_nobody_collected_is_named(story: Story) -> None:
+    with open_store(story.history.url) as store:
+        updates = store.read("book_updates", symbol="BTCUSDT")
+        named = store.read("gaps").filter(channel="book", reason="nobody collected")
+    after = updates.with_columns(missing=pl.col("first_id") - pl.col("last_id").shift() - 1).filter(
+        pl.col("missing") > 0
+    )
+    assert after.height
+    begins = after.select((pl.col("first_id") - pl.col("missing")).cast(pl.String)).to_series()
+    assert set(begins) <= set(named.get_column("from_id"))
 
 
 def test_half_of_the_moments_are_named() -> None:

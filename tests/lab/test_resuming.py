@@ -12,7 +12,7 @@ from marketlab import tables
 from marketlab.errors import StoreUnavailable
 from marketlab.exchanges.contract import Subscription
 from marketlab.lab.resuming import remembered
-from marketlab.records import AggTrade, Gap, Kline, Origin, Record, Trade
+from marketlab.records import AggTrade, BookUpdate, Gap, Kline, Origin, Quote, Record, Trade
 from marketlab.stores.contract import Batching, Store
 from marketlab.stores.delta import DeltaStore
 from marketlab.stores.memory import MemoryStore
@@ -75,6 +75,25 @@ def test_the_newest_of_each_stream() -> None:
     assert asked(holding(*newest, *older, *others)) == list(newest)
     assert asked(holding(*newest), streams=STREAMS[:1]) == [newest[0]]
     assert asked(holding(*newest), streams=STREAMS[4:]) == []
+
+
+def quote(id: int, ago: float = 10, symbol: str = "BTCUSDT") -> Quote:
+    time = NOW - round(ago * SECOND)
+    return Quote("binance", symbol, id, time, 1.0, 1.0, 2.0, 1.0, time, "stream")
+
+
+def update(id: int, ago: float = 10, symbol: str = "BTCUSDT") -> BookUpdate:
+    time = NOW - round(ago * SECOND)
+    return BookUpdate("binance", symbol, id, id, None, time, [(1.0, 1.0)], [], time, "stream")
+
+
+def test_the_newest_quote_and_book_update_of_each_symbol() -> None:
+    streams = [Subscription(symbol, channel) for symbol in ("BTCUSDT", "ETHUSDT") for channel in ("book", "quote")]
+    newest = quote(9), quote(7, 900, "ETHUSDT"), update(9), update(5, 900, "ETHUSDT")
+    older = quote(8), quote(8, 11), quote(6, 901, "ETHUSDT"), update(8, 12), update(4, 1000, "ETHUSDT")
+    assert asked(holding(*older, *newest), streams=streams) == list(newest)
+    assert asked(holding(*newest, update(10, -300), quote(10, -300)), streams=streams) == [newest[1], newest[3]]
+    assert asked(holding(quote(8, 3601)), streams=streams) == []
 
 
 def test_nothing_stored_is_nothing_remembered(tmp_path: Path) -> None:

@@ -206,6 +206,43 @@ def test_a_new_gap_has_another_start_than_those_of_before() -> None:
     assert found.start == before.start + 1
 
 
+def named(channel: str, start: int, end: int, ids: tuple[str, str] | None, by: Record) -> Gap:
+    told = (*(ids or (None, None)), "nobody collected", None, None, by.received, by.origin)
+    return Gap("binance", "BTCUSDT", channel, start, end, *told)
+
+
+def test_updates_that_came_while_nobody_collected_are_a_gap_that_stays() -> None:
+    market = Market("binance")
+    market.resume(update(10, 1_000))
+    first = update(15, 9_000)
+    gap, need, kept = give(market, first)
+    assert gap == named("book", 1_001, 9_000, ("11", "14"), first)
+    assert kept == first
+    assert isinstance(need, Need)
+    assert market.counts()["BTCUSDT"].gaps == 1
+    assert not any(isinstance(out, Gap) for out in give(market, update(16, 9_100), snapshot(14)))
+
+
+@pytest.mark.parametrize("first", [update(11, 9_000), update(9, 500), update(15, 9_000, previous=10)])
+def test_updates_that_go_on_where_those_that_are_kept_end_are_no_gap(first: BookUpdate) -> None:
+    market = Market("binance")
+    market.resume(update(10, 1_000))
+    assert not any(isinstance(out, Gap) for out in give(market, first))
+
+
+def test_a_time_without_quotes_is_named_where_nobody_collected() -> None:
+    market = Market("binance")
+    market.resume(quote(10, 1_000))
+    first, second = quote(12, 1_001_000), quote(13, 9_001_000)
+    assert give(market, first, second) == [named("quote", 1_001, 1_001_000, None, first), first, second]
+
+
+def test_quotes_that_come_within_a_second_need_not_miss_any() -> None:
+    market = Market("binance")
+    market.resume(quote(10, 1_000))
+    assert give(market, quote(12, 1_000_999)) == [quote(12, 1_000_999)]
+
+
 def test_a_gap_without_ids_cannot_be_taken_up() -> None:
     market = Market("binance")
     market.resume(Gap("binance", "BTCUSDT", "trade", 1, 2, None, None, "x", None, None, 1, "stream"))
