@@ -41,7 +41,8 @@ def collect(
     """Stream symbols into a store: every trade, quote and book update, closed klines, a book snapshot a minute.
 
     Ends by --duration, --until-idle or Ctrl-C, with everything flushed; a second Ctrl-C ends at once. What a killed run left in its spool is stored
-    by the next one, and what was missed in between is fetched back. Exit code 3: something is not in the store yet.
+    by the next one, and what was missed in between is fetched back. Exit code 3: something is not in the store yet, or
+    the store has refused it.
     """
     import asyncio
 

@@ -55,7 +55,7 @@ def flush(
     A batch leaves the queue when every store has it. What a flusher that is gone has left is taken over. Rows that a
     store refuses go to the dead-letter file of its spool. Ends by --duration, --until-idle or Ctrl-C, with everything
     stored that it had taken; a second Ctrl-C ends at once, and others take that over. Exit code 3: it had to give
-    batches back to the queue.
+    batches back to the queue, or a store has refused rows.
     """
     from functools import partial
 
@@ -64,6 +64,7 @@ def flush(
     from marketlab.config import load_settings
     from marketlab.errors import StoreUnavailable
     from marketlab.lab.flushing import Flusher, consumer_name
+    from marketlab.lab.summary import refusal
 
     settings = load_settings()
     statistics_in_log(settings.log_level)
@@ -74,10 +75,16 @@ def flush(
         print_json(flushed)
     else:
         _show(flushed)
+    failures = [
+        refusal(stored.dead_letters, stored.store, stored.dead_letter_file)
+        for stored in flushed.stores
+        if stored.dead_letters
+    ]
     if flushed.unfinished:
-        raise StoreUnavailable(
-            f"{flushed.unfinished:,} batches are not everywhere yet and wait in {flushed.queue}: {flushed.failure}"
-        )
+        waiting = f"{flushed.unfinished:,} batches are not everywhere yet and wait in {flushed.queue}"
+        failures.insert(0, f"{waiting}: {flushed.failure}")
+    if failures:
+        raise StoreUnavailable(" ".join(failures))
 
 
 def _run(source: str, to: list[str], settings: "Settings", make: "Callable[..., Flusher]") -> "Flushed":

@@ -44,7 +44,7 @@ def spool(
     """List what waits for stores, hand it over now (replay), or throw it away (empty).
 
     The next collector stores what waits by itself; this is for when there will be none. What a living collector holds is
-    shown and left alone. Exit code 3: something still waits after a replay.
+    shown and left alone. Exit code 3: something still waits after a replay, or was refused.
     """
     from marketlab.cli.progress import statistics_in_log
     from marketlab.config import load_settings
@@ -102,6 +102,7 @@ def _replay(places: "list[Place]", settings: "Settings", *, dead_letters: bool, 
     from marketlab.cli.terminal import note, print_json
     from marketlab.errors import StoreUnavailable
     from marketlab.lab.spools import hand_over, look
+    from marketlab.lab.summary import refusal
 
     done: list[HandedOver] = []
     failures: list[StoreUnavailable] = []
@@ -129,6 +130,9 @@ def _replay(places: "list[Place]", settings: "Settings", *, dead_letters: bool, 
         StoreUnavailable(f"{one.segments:,} segments still wait for {one.store}: {one.failure or 'it was stopped.'}")
         for one in done
         if one.segments or one.pending
+    ]
+    failures += [
+        StoreUnavailable(refusal(one.dead_letters, one.store, one.dead_letter_file)) for one in done if one.dead_letters
     ]
     if len(failures) == 1:
         raise failures[0]

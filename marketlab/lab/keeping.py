@@ -30,7 +30,8 @@ class Kept(msgspec.Struct, frozen=True):
     `rows` by table are acknowledged by the store and `changed` of them were new or better than what it had;
     `pending` records are not there: still in the spool but for `unspooled`, which are gone with this process.
     `dropped` records were given up because the spool had reached its limit; `missed` ones came after the store was
-    given up, since when and why `failure` says, as it does of all others.
+    given up, since when and why `failure` says, as it does of all others. The `dead_letters` rows that the store has
+    refused are in `dead_letter_file`.
     """
 
     store: str
@@ -43,6 +44,7 @@ class Kept(msgspec.Struct, frozen=True):
     dropped: int
     failure: str
     missed: int = 0
+    dead_letter_file: str = ""
 
 
 def can_be_read(sink: "Sink") -> "TypeGuard[Store]":
@@ -158,6 +160,7 @@ class Keeper:
             dropped=report.dropped,
             failure=report.failure if given_up is None else given_up.why,
             missed=0 if given_up is None else given_up.missed,
+            dead_letter_file=str(writer.dead_letter_file) if report.dead_letters else "",
         )
 
 

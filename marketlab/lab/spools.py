@@ -84,6 +84,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     pending: int
     dead_letters: int
     failure: str
+    dead_letter_file: str = ""
 
 
 def found(settings: "Settings", url: str | None = None) -> list[Place]:
@@ -154,6 +155,7 @@ def hand_over(
         pending=report.pending,
         dead_letters=report.dead_letters,
         failure=report.failure,
+        dead_letter_file=str(writer.dead_letter_file) if report.dead_letters else "",
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 from marketlab.lab.keeping import Kept
 from marketlab.market.market import Counts
 
-__all__ = ["BookSummary", "Summary", "SymbolSummary", "by_symbol"]
+__all__ = ["BookSummary", "Summary", "SymbolSummary", "by_symbol", "refusal"]
 
 
 class BookSummary(msgspec.Struct, frozen=True):
@@ -57,9 +57,12 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def failures(self) -> list[str]:
-        """What is not in its store, one sentence a store, or else why the run broke off."""
+        """What is not in its store, or else why the run broke off, and what a store has refused, a sentence each."""
         missing = [_told(kept) for kept in self.stores if kept.pending or kept.dropped or kept.missed]
-        return missing or [self.failure] * bool(self.failure)
+        refused = [
+            refusal(kept.dead_letters, kept.store, kept.dead_letter_file) for kept in self.stores if kept.dead_letters
+        ]
+        return (missing or [self.failure] * bool(self.failure)) + refused
 
 
 def by_symbol(counts: Mapping[str, Counts], only: Iterable[str] = ()) -> dict[str, SymbolSummary]:
@@ -76,6 +79,11 @@ def by_symbol(counts: Mapping[str, Counts], only: Iterable[str] = ()) -> dict[st
         for symbol, count in sorted(counts.items())
         if symbol in names
     }
+
+
+def refusal(count: int, store: str, file: str) -> str:
+    """What a store has refused, and where it is, in a sentence."""
+    return f"{count:,} rows were refused by {store} and are in {file}."
 
 
 def _told(kept: Kept) -> str:

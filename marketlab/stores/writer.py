@@ -152,6 +152,11 @@ class Writer:
         return self._closed or self._broken is not None
 
     @property
+    def dead_letter_file(self) -> Path:
+        """Where the rows are that the store refuses, if there are any."""
+        return self._dead_letters.path
+
+    @property
     def stats(self) -> Report:
         """What has been done so far."""
         with self._state:

@@ -131,6 +131,16 @@ def test_dead_letters_are_tried_again_on_demand(run: Run, left: Path) -> None:
     assert len(list(letters(left))) == 2
 
 
+def test_rows_that_are_refused_are_told_and_no_success(run: Run, folder: Path) -> None:
+    odd: Any = "no record"
+    with spooled(folder / "_spool", [trade(0), odd]):
+        pass
+    ended = run("spool", "replay")
+    assert ended.code == 3
+    assert ended.out.startswith(f"delta://{folder}: 1 trades")
+    assert ended.err == f"1 rows were refused by delta://{folder} and are in {folder}/_spool/dead_letters.jsonl.\n"
+
+
 def test_a_replay_of_dead_letters_that_was_killed_is_finished_by_the_next(run: Run, left: Path) -> None:
     (left / "dead_letters.jsonl").rename(left / "dead_letters-1.taken.jsonl")
     DeadLetters(left, SystemClock()).keep("trades", "later", [trade(9)])

@@ -189,7 +189,7 @@ def test_rows_that_the_server_refuses(
     sent = on_tape(tape)
     late = {key for key, facts in sent["trades"].items() if facts[0] >= MIDNIGHT_US}
     with collecting(tmp_path, tape, history.url) as scene:
-        done = scene.end()
+        done = scene.end(code=3)
     assert is_done(done)
     told(
         "rows that the server refuses among good ones",
@@ -199,6 +199,7 @@ def test_rows_that_the_server_refuses(
         [("trades", key) for key in late],
     )
     (file,) = scene.spool.rglob("dead_letters.jsonl")
+    assert done["stores"][0]["dead_letter_file"] == str(file)
     letters = [json.loads(line) for line in file.read_text().splitlines()]
     assert {(letter["record"][3],) for letter in letters} == late
     assert len(letters) == len(late) == done["stores"][0]["dead_letters"] == 8

@@ -114,6 +114,7 @@ def test_refused_rows_are_kept_and_the_others_are_stored(
     assert [letter["record"][3] for letter in letters] == ["5", "6", "7", "8", "9"]
     assert {letter["reason"] for letter in letters} == {"no price below zero"}
     assert destination.account.dead_letters == 5
+    assert destination.account.dead_letter_file == str(tmp_path / "dead_letters.jsonl")
 
 
 @pytest.mark.parametrize("says_which", [True, False])
