@@ -7,7 +7,7 @@ It takes the spool first, then the stage, then the table, so nothing that was on
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -18,7 +18,7 @@ from uuid import uuid4
 import polars as pl
 
 from marketlab import tables
-from marketlab.errors import MissingDependency, StoreUnavailable, UsageError
+from marketlab.errors import MissingDependency, StoreError, StoreUnavailable, UsageError
 from marketlab.stores.accepting import accepted
 from marketlab.stores.asking import Asking
 from marketlab.stores.contract import Batching, Commit, Coverage
@@ -107,6 +107,7 @@ class DeltaStore(Asking):
             name: HistoryTable(self.folder / name, name, small_files, many_symbols) for name in tables.TABLES
         }
         self._lock = Lock()
+        self._has_written = False
         self._closed = False
 
     @property
@@ -123,7 +124,11 @@ class DeltaStore(Asking):
         if batch.is_empty():
             return 0
         with self._lock:
-            return found.write(batch, commit)
+            self._has_written = True
+            changed = found.write(batch, commit)
+            # Of all tables: of a quiet one, or of a writer that was killed, nobody else would think.
+            self._settle(HistoryTable.settle_when_due)
+        return changed
 
     def scan(self, name: str) -> pl.LazyFrame:
         """The whole table, lazily. See `marketlab.stores.contract.Store.scan`."""
@@ -139,7 +144,7 @@ class DeltaStore(Asking):
         return DeltaStore(self.folder / f"_sandbox-{uuid4().hex}", temporary=True)
 
     def close(self) -> None:
-        """Let go of the tables; twice is once."""
+        """Let go of the tables; twice is once. Who has written moves what waits on any stage to where it belongs."""
         if self._closed:
             return
         self._closed = True
@@ -151,12 +156,16 @@ class DeltaStore(Asking):
                     place.rmdir()
             return
         with self._lock:
-            for table in self._tables.values():
-                try:
-                    table.settle()
-                except StoreUnavailable as error:
-                    # They are stored and seen where they are; the next who writes moves them.
-                    _log.info("Rows stay on the stage of %s: %s", table.path, error)
+            if self._has_written:
+                self._settle(HistoryTable.settle)
+
+    def _settle(self, way: Callable[[HistoryTable], None]) -> None:
+        for table in self._tables.values():
+            try:
+                way(table)
+            except StoreError as error:
+                # They are stored and seen where they are; the next who writes moves them.
+                _log.info("Rows stay on the stage of %s: %s", table.path, error)
 
     def _find(self, wanted: Selection) -> pl.DataFrame:
         found = self._read(wanted)

@@ -6,7 +6,9 @@ table beside it that has no partitions, and are moved together.
 1. A row goes into the table first and leaves the stage then; who looks takes the stage first, then the table. So a row
    may be seen in both, never in none, and which of the two counts is decided by the rule of `marketlab.tables`.
 2. A commit to the stage is pinned like one to the table (see HistoryTable, 1): it is on top of the rows that were judged.
-3. Files never change, so what was read of them once is kept as long as they are part of the stage.
+3. They are moved when there are many, or have waited for long and anything is written to the store, or when a store that
+   has written is closed; whose rows they are is all the same.
+4. Files never change, so what was read of them once is kept as long as they are part of the stage.
 """
 
 import time

@@ -21,6 +21,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock
+from time import monotonic
 from typing import TypeVar
 
 import polars as pl
@@ -30,7 +31,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from marketlab import tables
 from marketlab.errors import StoreUnavailable, WriteRejected
-from marketlab.stores import crashpoints, delta_terms
+from marketlab.stores import crashpoints, delta_stage, delta_terms
 from marketlab.stores.contract import Commit
 from marketlab.stores.delta_files import GROUP_ROWS, removing, written
 from marketlab.stores.delta_handle import KeptHandle
@@ -48,6 +49,7 @@ SMALL = 8 * 1024 * 1024
 LARGE = 128 * 1024 * 1024
 JOINED_ROWS = 500_000
 TRIES = 25
+_LOOKS = 20  # at another table's stage, in the time for which its rows may wait
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class HistoryTable:
         self.spec = tables.spec(name)
         self._held = Held(path, self.spec)
         self._stage = Stage(path.parent / "_recent" / path.name, self.spec)
-        self._stages = False
+        self._next_look = 0.0
         # Apart, since a reader's step to the next version must not move the one that a writer has judged by.
         self._writing = KeptHandle(path)
         self._reading = KeptHandle(path)
@@ -120,14 +122,20 @@ class HistoryTable:
         return self._pinned(remove)
 
     def settle(self) -> None:
-        """Move what this process has put on the stage to where it belongs.
+        """Move all that is on the stage to where it belongs, whoever put it there.
 
         Raises:
+            WriteRejected: the table on the disk has other columns.
             StoreUnavailable: try again later; nothing is lost.
         """
-        if self._stages:
-            self._pinned(self._move)
-            self._stages = False
+        self._pinned(self._move)
+
+    def settle_when_due(self) -> None:
+        """The same once there is enough on the stage, or it has waited long enough; looked after from time to time."""
+        if monotonic() >= self._next_look:
+            self._next_look = monotonic() + delta_stage.MOST_SECONDS / _LOOKS
+            if self._pinned(self._stage.look).is_due:
+                self.settle()
 
     def scan(self, files: pl.DataFrame, wanted: Selection) -> pl.LazyFrame:
         """The rows of a listing that are selected, with all columns, in no promised order."""
@@ -232,6 +240,8 @@ class HistoryTable:
     def _newest(self) -> DeltaTable:
         found = self._writing.newest()
         if found is not None:
+            if not delta_terms.same_columns(self.spec, found.schema()):
+                raise WriteRejected(f"The table {self.path} on the disk has other columns than {self.name}.")
             return found
         # Empty first: a first write that fails would leave a folder that no reader understands.
         self.path.mkdir(parents=True, exist_ok=True)
@@ -248,8 +258,6 @@ class HistoryTable:
     def _upsert(self, batch: pl.DataFrame, commit: Commit | None) -> int:
         staged = self._stage.look()
         handle = self._newest()
-        if not delta_terms.same_columns(self.spec, handle.schema()):
-            raise WriteRejected(f"The table {self.path} on the disk has other columns than {self.name}.")
         if commit is not None and commit.segment <= max(_last(handle, commit), _last(staged.handle, commit)):
             return 0
         files = self._writing.files(self.spec)
@@ -262,7 +270,6 @@ class HistoryTable:
             return 0
         rows = pl.concat([found.better, found.new])
         if is_thin(rows, self.many_symbols):
-            self._stages = True
             self._stage.add(staged, rows, _pinning(commit))
         else:
             self._put(handle, found, commit)

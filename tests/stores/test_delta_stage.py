@@ -4,6 +4,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 from typing import Any
 
 import polars as pl
@@ -86,6 +87,42 @@ def test_what_has_waited_for_long_is_moved(tmp_path: Path, rows: Any, monkeypatc
     for number in range(3):
         store.write("trades", trades(rows, range(number, number + 1)))
     assert stored(tmp_path) >= 20
+
+
+def test_what_waits_for_a_quiet_table_is_moved_by_writes_to_another(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DeltaStore(tmp_path).write("trades", trades(rows, range(3)))
+    monkeypatch.setattr("marketlab.stores.delta_stage.MOST_SECONDS", 0.0)
+    # One that was just opened looks at once, one that lives from time to time.
+    DeltaStore(tmp_path).write("quotes", table_of([rows.quote(0)]))
+    assert (waiting(tmp_path), stored(tmp_path)) == (0, 30)
+    monkeypatch.setattr("marketlab.stores.delta_stage.MOST_SECONDS", 0.2)
+    store = DeltaStore(tmp_path)
+    store.write("trades", trades(rows, range(3, 6)))
+    deadline = monotonic() + 60
+    while waiting(tmp_path):
+        assert monotonic() < deadline
+        sleep(0.05)
+        store.write("quotes", table_of([rows.quote(1)]))
+    assert stored(tmp_path) == 60
+
+
+def test_who_has_written_moves_what_a_killed_writer_left(tmp_path: Path, rows: Any) -> None:
+    DeltaStore(tmp_path).write("trades", trades(rows, range(3)))
+    with DeltaStore(tmp_path) as store:
+        store.write("quotes", table_of([rows.quote(1)]))
+        assert (waiting(tmp_path), stored(tmp_path)) == (1, 0)
+    assert (waiting(tmp_path), stored(tmp_path)) == (0, 30)
+
+
+def test_a_table_of_somebody_else_gets_nothing_from_a_stage(tmp_path: Path, rows: Any) -> None:
+    DeltaStore(tmp_path).write("trades", trades(rows, range(3)))
+    shutil.rmtree(tmp_path / "trades")
+    pl.DataFrame({"other": [1]}).write_delta(tmp_path / "trades")
+    with DeltaStore(tmp_path) as store:
+        store.write("quotes", table_of([rows.quote(1)]))
+    assert (waiting(tmp_path), stored(tmp_path), stored(tmp_path, "quotes")) == (1, 1, 1)
 
 
 def test_who_only_reads_moves_nothing(tmp_path: Path, rows: Any) -> None:
