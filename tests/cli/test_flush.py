@@ -9,7 +9,7 @@ import pytest
 from marketlab import tables
 from marketlab.stores.open import open_queue, open_store
 
-from ..servers import RedisServer, free_port
+from ..servers import InfluxServer, RedisServer, free_port
 from .conftest import Run, trade
 
 
@@ -44,6 +44,17 @@ def test_people_are_told_in_lines(run: Run, queue: str, tmp_path: Path) -> None:
     assert "2 batches in " in ended.err
     assert "(0 waiting); ended: idle." in ended.err
     assert ": 20 trades (20 rows new or better)" in ended.err
+
+
+def test_rows_that_are_refused_are_told_and_no_success(run: Run, queue: str, influxdb1: InfluxServer) -> None:
+    # InfluxDB's time ends in 2262.
+    with open_queue(queue) as opened:
+        opened.write("trades", tables.to_table("trades", [trade(8_000_000_000)]))
+    ended = run("flush", "--from", queue, "--to", f"{influxdb1.url('refusing')}?create=true", "--until-idle", "0.3")
+    assert ended.code == 3
+    told = ended.err.splitlines()[-1]
+    assert told.startswith("1 rows were refused by influxdb://")
+    assert told.endswith("/dead_letters.jsonl.")
 
 
 def test_a_server_that_is_not_there_is_one_sentence(run: Run, tmp_path: Path) -> None:
