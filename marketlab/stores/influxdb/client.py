@@ -251,6 +251,11 @@ class Client:
             (httpx.ConnectError, f"cannot be reached ({reason}); see whether it runs and mend host and port"),
             (httpx.UnsupportedProtocol, f"has no URL that can be asked ({reason}); mend host and port"),
             (httpx.InvalidURL, f"has no URL that can be asked ({reason}); mend host and port"),
+            (
+                httpx.RemoteProtocolError,
+                f"broke off in the middle ({reason}); nothing of the answer is given, try again, and see whether it is InfluxDB "
+                "that listens there",
+            ),
             (httpx.DecodingError, f"sent an answer that cannot be unpacked ({reason}); nothing of it is given"),
             (Exception, f"broke off in the middle ({reason}); nothing of the answer is given, try again"),
         )
@@ -274,10 +279,11 @@ class _Told(msgspec.Struct):
 
 def told(answer: httpx.Response) -> str:
     """What a server says about a request that it refuses, in one line."""
+    packed = answer.headers.get("content-type", "").startswith("application/x-msgpack")
     try:
-        found = msgspec.json.decode(answer.content, type=_Told)
+        found = (msgspec.msgpack if packed else msgspec.json).decode(answer.content, type=_Told)
     except (ValueError, RecursionError):
-        words = answer.text
+        words = "" if packed else answer.text
     else:
         lines = [found.data] if isinstance(found.data, _Line) else found.data or []
         words = "; ".join(f"line {line.line_number}: {line.error_message}" for line in lines)

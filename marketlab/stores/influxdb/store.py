@@ -25,7 +25,7 @@ from marketlab.stores.influxdb import layout
 from marketlab.stores.influxdb.address import Address
 from marketlab.stores.influxdb.dialect import Dialect, Limits, OtherKindError
 from marketlab.stores.influxdb.doubles import Seen, whole_moments
-from marketlab.stores.influxdb.languages import language_of
+from marketlab.stores.influxdb.languages import language_of, require_reading
 from marketlab.stores.influxdb.lines import lines, unwritable
 from marketlab.stores.pushing import narrowed
 from marketlab.stores.selection import Selection, cover, pieces
@@ -164,7 +164,9 @@ class InfluxStore(Asking):
             StoreDenied: who asks may not do this, or there is no such database.
         """
         dialect = self._ready()
-        found = dialect.query(text, language_of(text, dialect.version, language))
+        spoken = language_of(text, dialect.version, language)
+        require_reading(text, spoken)
+        found = dialect.query(text, spoken)
         return found.to_pandas() if pandas else found
 
     def client(self) -> Any:

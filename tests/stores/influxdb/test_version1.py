@@ -351,3 +351,17 @@ def test_a_sandbox_leaves_no_measurement(url: str) -> None:
 def test_no_official_client_speaks_to_it(url: str) -> None:
     with from_url(url) as store, pytest.raises(Unsupported, match=r"1\.x"):
         store.client()
+
+
+def test_a_refusal_is_told_in_words_and_not_in_bytes(influxd: type[InfluxServer]) -> None:
+    with influxd(password="right") as server, from_url(f"influxdb://admin:wrong@{server.host}/x") as store:
+        with pytest.raises(StoreDenied, match=r"authorization failed") as caught:
+            store.read("trades")
+        assert str(caught.value).isprintable()
+        with pytest.raises(StoreDenied) as caught:
+            store.query("SELECT price FROM trade")
+        assert str(caught.value).isprintable()
+    with influxd() as server, from_url(f"influxdb://{server.host}/x?create=true") as store:
+        with pytest.raises(UsageError, match="found selec") as wrong:
+            store.query("SHOW selec")
+        assert str(wrong.value).isprintable()
