@@ -56,7 +56,7 @@ def spool(
     if action == "list":
         _list(places, json=json)
     elif action == "replay":
-        _replay(places, settings, dead_letters=dead_letters, json=json)
+        _replay(places, settings, dead_letters=dead_letters, json=json, is_named=store is not None)
     else:
         _empty(places, dead_letters=dead_letters, yes=yes, json=json)
 
@@ -97,15 +97,15 @@ def _time(moment: int | None) -> str:
     return datetime.fromtimestamp(moment / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _replay(places: "list[Place]", settings: "Settings", *, dead_letters: bool, json: bool) -> None:
+def _replay(places: "list[Place]", settings: "Settings", *, dead_letters: bool, json: bool, is_named: bool) -> None:
     from marketlab.cli.stopping import asked_to_stop
     from marketlab.cli.terminal import note, print_json
-    from marketlab.errors import StoreUnavailable
-    from marketlab.lab.spools import hand_over, look
+    from marketlab.errors import StoreDenied, StoreUnavailable, UsageError
+    from marketlab.lab.spools import hand_over, look, not_handed_over
     from marketlab.lab.summary import refusal
 
     done: list[HandedOver] = []
-    failures: list[StoreUnavailable] = []
+    failed: list[HandedOver] = []
     with asked_to_stop() as stopping:
         for place in places:
             state = look(place)
@@ -118,26 +118,25 @@ def _replay(places: "list[Place]", settings: "Settings", *, dead_letters: bool, 
             try:
                 with _progress(state) as show:
                     done.append(hand_over(place, settings, dead_letters=again, look=show, stopping=stopping))
-            except StoreUnavailable as error:
-                failures.append(error)
+            except (StoreUnavailable, UsageError) as error:
+                again_with = f" The password is not kept: marketlab spool replay --store {state.store}"
+                words = f"{error}{again_with if isinstance(error, StoreDenied) and not is_named else ''}"
+                failed.append(not_handed_over(state, words))
     if json:
-        print_json(done)
+        print_json([*done, *failed])
     for handed in done if not json else ():
         _show(handed)
-    if not done and not failures and not json:
+    if not done and not failed and not json:
         print("Nothing waits that could be stored.")
+    failures = [one.failure for one in failed]
     failures += [
-        StoreUnavailable(f"{one.segments:,} segments still wait for {one.store}: {one.failure or 'it was stopped.'}")
+        f"{one.segments:,} segments still wait for {one.store}: {one.failure or 'it was stopped.'}"
         for one in done
         if one.segments or one.pending
     ]
-    failures += [
-        StoreUnavailable(refusal(one.dead_letters, one.store, one.dead_letter_file)) for one in done if one.dead_letters
-    ]
-    if len(failures) == 1:
-        raise failures[0]
+    failures += [refusal(one.dead_letters, one.store, one.dead_letter_file) for one in done if one.dead_letters]
     if failures:
-        raise StoreUnavailable(" ".join(map(str, failures)))
+        raise StoreUnavailable(" ".join(failures))
 
 
 def _show(handed: "HandedOver") -> None:

@@ -25,7 +25,18 @@ from marketlab.stores.writer import Report, Writer
 if TYPE_CHECKING:
     from marketlab.config import Settings
 
-__all__ = ["Dead", "HandedOver", "Left", "Place", "SpoolState", "emptied", "found", "hand_over", "look"]
+__all__ = [
+    "Dead",
+    "HandedOver",
+    "Left",
+    "Place",
+    "SpoolState",
+    "emptied",
+    "found",
+    "hand_over",
+    "look",
+    "not_handed_over",
+]
 
 _TRIES = 3
 _LOOK_S = 0.1
@@ -157,6 +168,12 @@ def hand_over(
         failure=report.failure,
         dead_letter_file=str(writer.dead_letter_file) if report.dead_letters else "",
     )
+
+
+def not_handed_over(state: SpoolState, why: str) -> HandedOver:
+    """The account of a spool whose store could not be asked."""
+    segments = sum(left.segments for left in state.writers if not left.locked)
+    return HandedOver(state.store, {}, {}, segments, pending=0, dead_letters=0, failure=why)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ __all__ = ["place_of", "places", "prepared"]
 _NAME = "store"
 _LOCAL = ".local"
 _LONGEST = 60
+_USER = re.compile(r"postgres(?:ql)?://([\w.%+-]+)(?::.*)?@[^@]*$", re.DOTALL)
 
 
 def place_of(sink: Sink, root: Path) -> Path | None:
@@ -60,7 +61,12 @@ def prepared(sink: Sink, root: Path, url: str = "") -> Path | None:
 
 def _shown(url: str) -> str:
     # The store's own where nobody can tell an option from a password.
-    return "" if "@" in url.partition("?")[2] else without_secrets(url, options=True)
+    if "@" in url.partition("?")[2]:
+        return ""
+    shown = without_secrets(url, options=True)
+    # Without its user PostgreSQL would ask for the one of this machine; elsewhere what stands there may be a token.
+    user = _USER.match(url)
+    return shown.replace("://", f"://{user[1]}@", 1) if user else shown
 
 
 def places(root: Path) -> Iterator[tuple[str, Path]]:

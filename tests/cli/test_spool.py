@@ -16,7 +16,7 @@ from marketlab.stores.open import open_sink
 from marketlab.stores.spool import Spool, segments
 from marketlab.stores.spool_places import places, prepared
 
-from ..servers import InfluxServer, free_port
+from ..servers import InfluxServer, PostgresServer, free_port
 
 START = 1_723_161_600_000_000
 Run: TypeAlias = Callable[..., Any]
@@ -176,6 +176,8 @@ def test_a_store_that_is_away_keeps_what_waits(run: Run, folder: Path) -> None:
     assert ended.code == 3
     assert ended.out == ""
     assert url.partition("://")[2].partition("/")[0] in ended.err
+    (failed,) = json.loads(run("spool", "replay", "--json").out)
+    assert (failed["rows"], failed["segments"], failed["failure"]) == ({}, 1, ended.err.strip())
     assert len(segments(place)) == 1
     assert run("spool", "--store", "delta://elsewhere").out == "Nothing waits.\n"
     assert "1 trades" in run("spool", "--store", url).out
@@ -201,3 +203,16 @@ def make_place(root: Path, url: str) -> Path:
         place = prepared(sink, root, url)
     assert place is not None
     return place
+
+
+def test_who_asks_is_remembered_and_the_password_is_asked_for(run: Run, folder: Path, postgres: PostgresServer) -> None:
+    with spooled(make_place(folder.parent / "spool", postgres.url), [trade(1)]):
+        pass
+    assert run("spool", "replay").code == 0
+    denied = postgres.url.replace("postgres@", "nobody:hush@")
+    with spooled(make_place(folder.parent / "spool", denied), [trade(2)]):
+        pass
+    ended = run("spool", "replay")
+    assert ended.code == 3
+    assert "The password is not kept: marketlab spool replay --store postgresql://" in ended.err
+    assert "hush" not in ended.err

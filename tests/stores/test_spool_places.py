@@ -91,6 +91,22 @@ def told(url: str) -> str:
         return f"{place}{sink.url}{(place / 'store').read_text(encoding='utf-8')}"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("postgresql://joe:hush@h/d?schema=s", "postgresql://joe@h/d?schema=s"),
+        ("postgres://joe@h/d", "postgres://joe@h/d"),
+        ("postgresql://:hush@h/d", "postgresql://h/d"),
+        ("postgresql://joe@work:hush@h/d", "postgresql://h/d"),
+        ("postgresql://h/d", "postgresql://h/d"),
+        ("influxdb://token@h/d", "influxdb://h/d"),
+    ],
+)
+def test_who_asks_postgresql_is_no_secret(tmp_path: Path, given: str, kept: str) -> None:
+    prepared(ServedStore(URLS[0]), tmp_path, given)
+    assert [url for url, _ in places(tmp_path)] == [kept]
+
+
 def test_what_may_be_a_password_or_an_option_is_not_kept(tmp_path: Path) -> None:
     prepared(ServedStore(URLS[0]), tmp_path, "served://host/market?user=me@work")
     assert [url for url, _ in places(tmp_path)] == [URLS[0]]
