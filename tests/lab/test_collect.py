@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -14,6 +15,7 @@ from marketlab.lab.feeding import feed_of
 from marketlab.lab.keeping import Keeper
 from marketlab.lab.opening import keeping
 from marketlab.lab.summary import Summary
+from marketlab.records import Trade
 from marketlab.stores.memory import MemoryStore
 from marketlab.stores.open import open_store
 from marketlab.stores.writer import Writer
@@ -49,6 +51,23 @@ def test_statistics_go_to_the_log(caplog: pytest.LogCaptureFixture, channels: li
     )
     assert summary.ended == "idle"
     assert summary.origin == "simulated"
+
+
+def test_the_duration_begins_when_the_streams_are_open() -> None:
+    def slow_memory(*asked: object) -> list[Trade]:
+        # As long as a store that does not answer.
+        assert not Event().wait(1.5)
+        return []
+
+    async def run(exchange: LocalExchange) -> Summary:
+        feed = Feed("BTCUSDT", ["trade"], ws_url=exchange.ws_url, rest_url=exchange.rest_url, memory=slow_memory)
+        return await Collector(feed, None, duration=1.0).run()
+
+    with LocalExchange(Simulation(["BTCUSDT"], duration=60), speed=10) as exchange:
+        summary = asyncio.run(run(exchange))
+    assert summary.ended == "duration"
+    assert summary.seconds >= 2.5
+    assert summary.frames > 0
 
 
 def test_book_snapshots_as_often_and_as_deep_as_is_set_reach_every_store(
