@@ -64,7 +64,6 @@ def flush(
     from marketlab.config import load_settings
     from marketlab.errors import StoreUnavailable
     from marketlab.lab.flushing import Flusher, consumer_name
-    from marketlab.lab.summary import refusal
 
     settings = load_settings()
     statistics_in_log(settings.log_level)
@@ -75,16 +74,20 @@ def flush(
         print_json(flushed)
     else:
         _show(flushed)
-    failures = [
-        refusal(stored.dead_letters, stored.store, stored.dead_letter_file)
-        for stored in flushed.stores
-        if stored.dead_letters
-    ]
+    failures = _failures(flushed)
+    if failures:
+        raise StoreUnavailable(" ".join(failures))
+
+
+def _failures(flushed: "Flushed") -> list[str]:
+    from marketlab.lab.summary import refusal
+
+    refused = [one for one in flushed.stores if one.dead_letters]
+    failures = [refusal(one.dead_letters, one.store, one.dead_letter_file) for one in refused]
     if flushed.unfinished:
         waiting = f"{flushed.unfinished:,} batches are not everywhere yet and wait in {flushed.queue}"
         failures.insert(0, f"{waiting}: {flushed.failure}")
-    if failures:
-        raise StoreUnavailable(" ".join(failures))
+    return failures
 
 
 def _run(source: str, to: list[str], settings: "Settings", make: "Callable[..., Flusher]") -> "Flushed":
