@@ -252,13 +252,21 @@ class InfluxStore(Asking):
             try:
                 restored = layout.restored(name, points, needed)
             except pl.exceptions.PolarsError as error:
-                raise OtherKindError(
-                    f"{self.url} holds points of another kind under the names of ours ({str(error).splitlines()[0]}); "
-                    "use another database or prefix."
-                ) from None
+                raise self._other_kind(str(error).splitlines()[0]) from None
+            # Where a field is of one type here and of another there, the server gives one of them and leaves out the other.
+            lacking = [
+                column for column in needed if column not in wanted.table.nullable and restored[column].null_count()
+            ]
+            if lacking:
+                raise self._other_kind(f"{layout.measurement(name, self._address.prefix)} without {', '.join(lacking)}")
             rows = seen.new(restored)
             if rows.height:
                 yield rows
+
+    def _other_kind(self, what: str) -> OtherKindError:
+        return OtherKindError(
+            f"{self.url} holds points of another kind under the names of ours ({what}); use another database or prefix."
+        )
 
     def _pieces(self, wanted: Selection, *, must_be_known: bool = True) -> Iterator[pl.DataFrame]:
         dialect = self._ready()

@@ -365,3 +365,17 @@ def test_a_refusal_is_told_in_words_and_not_in_bytes(influxd: type[InfluxServer]
         with pytest.raises(UsageError, match="found selec") as wrong:
             store.query("SHOW selec")
         assert str(wrong.value).isprintable()
+
+
+def test_a_field_that_is_of_another_type_elsewhere_is_an_error_and_no_shorter_answer(url: str) -> None:
+    with from_url(url) as store:
+        store.write("klines", tables.to_table("klines", [Rows().kline(1), Rows().kline(2)]))
+        # In a shard of its own, a month before, where the server lets it pass.
+        long_before = AT - 30 * 86_400_000_000
+        write_line(
+            url, f'crypto_price,exchange=other,symbol=BTCUSDT,interval=1m received=1i,closed="yes" {long_before}000'
+        )
+        for exchange in (None, "binance"):
+            with pytest.raises(StoreDenied, match="another kind"):
+                store.read("klines", exchange=exchange)
+        assert store.read("klines", start=AT).height == 2
