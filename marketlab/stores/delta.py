@@ -22,6 +22,7 @@ from marketlab.errors import MissingDependency, StoreError, StoreUnavailable, Us
 from marketlab.stores.accepting import accepted
 from marketlab.stores.asking import Asking
 from marketlab.stores.contract import Batching, Commit, Coverage
+from marketlab.stores.delta_terms import mistake
 from marketlab.stores.selection import Selection, cover, instant, micros, pieces
 from marketlab.stores.spool import read_segment, segments
 from marketlab.stores.stretches import cuts
@@ -61,7 +62,7 @@ def _reading(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
-        raise StoreUnavailable(f"Cannot read {place}: {error}") from error
+        raise mistake(place, error, "read") from error
 
 
 def _require_fit(folder: Path) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 from deltalake.schema import ArrayType, DataType, Field, PrimitiveType, Schema, StructType
 
 from marketlab import tables
-from marketlab.errors import StoreUnavailable
+from marketlab.errors import StoreDenied, StoreUnavailable
 from marketlab.stores.selection import Selection
 
 __all__ = [
@@ -48,11 +48,13 @@ _TYPES: dict[Any, DataType] = {
     tables.LEVELS: ArrayType(_LEVEL, contains_null=True),
 }
 _SIGNS = {
-    "os error 28": "the disk is full: free some room",
-    "os error 122": "the disk quota is used up: free some room",
-    "os error 27": "the file size limit of this process is reached: raise it (ulimit -f)",
-    "os error 30": "the disk is read-only: remount it or choose another place",
-    "os error 13": "permission is missing: change the folder's rights or choose another place",
+    # As Rust and as Python number it.
+    28: (StoreUnavailable, "the disk is full: free some room"),
+    122: (StoreUnavailable, "the disk quota is used up: free some room"),
+    27: (StoreUnavailable, "the file size limit of this process is reached: raise it (ulimit -f)"),
+    30: (StoreDenied, "the disk is read-only: remount it or choose another place"),
+    13: (StoreDenied, "permission is missing: change the folder's rights or choose another place"),
+    1: (StoreDenied, "permission is missing: change the folder's rights or choose another place"),
 }
 
 
@@ -103,13 +105,13 @@ def matching(table: tables.TableSpec, rows: pl.DataFrame) -> str:
     return " AND ".join(parts)
 
 
-def mistake(place: Path, error: Exception) -> StoreUnavailable:
+def mistake(place: Path | str, error: BaseException, doing: str = "write to") -> StoreUnavailable:
     """What went wrong, in one sentence that says what to do."""
     words = str(error)
-    for sign, advice in _SIGNS.items():
-        if sign in words:
-            return StoreUnavailable(f"Cannot write to {place}: {advice}.")
-    return StoreUnavailable(f"{place} does not answer: {words.splitlines()[0][:300] if words else repr(error)}")
+    for number, (kind, advice) in _SIGNS.items():
+        if f"os error {number})" in words or f"[Errno {number}]" in words:
+            return kind(f"Cannot {doing} {place}: {advice}.")
+    return StoreUnavailable(f"Cannot {doing} {place}: {words.splitlines()[0][:300] if words else repr(error)}")
 
 
 def _edges(column: pl.Series) -> tuple[Any, Any]:

@@ -5,10 +5,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from deltalake.exceptions import DeltaError
 
 from marketlab import tables
-from marketlab.errors import StoreUnavailable, UsageError
+from marketlab.errors import StoreDenied, StoreUnavailable, UsageError
 from marketlab.stores.delta import DeltaStore
+from marketlab.stores.delta_terms import mistake
 from marketlab.stores.open import open_store
 from marketlab.stores.spool import Spool
 
@@ -113,3 +115,21 @@ def test_a_place_that_cannot_be_looked_at_is_one_error(tmp_path: Path) -> None:
     for use in (lambda: store.read("trades"), lambda: store.read("trades", symbol="BTCUSDT"), lambda: store.exists):
         with pytest.raises(StoreUnavailable, match="xxx"):
             use()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (PermissionError(13, "Permission denied", "/x"), StoreDenied, "change the folder's rights"),
+        (OSError(30, "Read-only file system"), StoreDenied, "read-only"),
+        (DeltaError("Failed to write: Permission denied (os error 13)"), StoreDenied, "change the folder's rights"),
+        (DeltaError("No space left on device (os error 28)"), StoreUnavailable, "the disk is full"),
+        (DeltaError("something else"), StoreUnavailable, "something else"),
+    ],
+)
+def test_what_a_disk_says_is_told_with_what_to_do(error: Exception, kind: type[StoreUnavailable], words: str) -> None:
+    for doing in ("read", "write to"):
+        told = mistake("delta:///x", error, doing)
+        assert type(told) is kind
+        assert str(told).startswith(f"Cannot {doing} delta:///x: ")
+        assert words in str(told)
