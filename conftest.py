@@ -1,6 +1,7 @@
 """Starts what a notebook needs before its kernel, and says in one line why one is not run."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,11 @@ finally:
 
 _REQUIRED = frozenset(os.environ.get("MARKETLAB_REQUIRE", "").replace(",", " ").split())
 _begun: set[Path] = set()
+
+
+def pytest_configure() -> None:
+    """Whoever is told to end (by `timeout`, say) still stops the servers that it has started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 # The last of those around it, so that what pytest itself prepares is there even for a cell that is skipped.
