@@ -301,6 +301,7 @@ class Writer:
             is_due = self._intake.size > 0 if rest else hurry or is_full or self._intake.is_due
             if is_due and not rest and not is_full:
                 self._intake.complete()
+            segment = None
             with self._state:
                 if is_due:
                     segment = self._intake.close()
@@ -314,7 +315,7 @@ class Writer:
                 self._state.notify_all()
                 if self._abandoned if rest else self._stopping and not self._pending and not self._intake.records:
                     return
-                if rest:
+                if rest and segment is None:
                     self._state.wait_for(lambda: self._abandoned, self._sync_seconds)
 
     def _sync(self, taken: list[Record]) -> list[Record]:
@@ -332,8 +333,9 @@ class Writer:
                 with self._state:
                     self._disk_failure = error
                     self._note_disk(error)
-                    # Where it is only full, it is the store that fails, if anything does.
-                    self._failures += not self._is_full()
+                    # Where it is only full, it is the store that fails, if anything does; and a segment that has taken
+                    # something makes way for the next one.
+                    self._failures += not (self._is_full() or self._intake.size)
                     self._state.notify_all()
                 return taken[done:]
             done += len(piece)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ from marketlab import open_store
 from marketlab import tapes as tape_files
 
 from .programs import account_in, at, environment, exchange, free_port, run, started, summary, until
-from .spools import check, remember
+from .spools import Remembered, check, remember
 
 MISTAKE, OUTSIDE = 2, 3
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR|CRITICAL) ")
@@ -246,6 +247,10 @@ runpy.run_module("marketlab", run_name="__main__", alter_sys=True)
 """
 
 
+TRADES = 10_147  # of the tape
+ENDLESS = ("--speed", "max", "--loop", "6", "--no-hold")
+
+
 def mounted(place: Path, options: str) -> bool:
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
     if os.geteuid() or not shutil.which("mount"):
@@ -262,43 +267,60 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-@pytest.mark.parametrize("kind", ["a disk of one megabyte", "a limit of file sizes"])
-def test_a_full_disk_keeps_what_was_on_it(tapes: Path, tmp_path: Path, disk: Path, kind: str) -> None:
-    limit = str(resource.RLIM_INFINITY)
-    if kind == "a limit of file sizes":
-        limit = "1000000"
-        words = "the file size limit of this process is reached: raise it (ulimit -f)."
-    else:
-        words = "the disk is full: free some room."
-        if not mounted(disk, "size=1m"):
-            pytest.skip("a small disk can only be made by root")
+def test_a_full_disk_keeps_what_was_on_it(tapes: Path, tmp_path: Path, disk: Path) -> None:
+    if not mounted(disk, "size=1m"):
+        pytest.skip("a small disk can only be made by root")
     folder = disk / "store"
     options = ("BTCUSDT", *CHANNELS, "--store", f"delta://{folder}", "--json")
-    served = ("--tape", tapes / "btcusdt_20240809.gz", "--speed", "max", "--loop", "6", "--no-hold")
-    with exchange(*served, log=tmp_path / "exchange.log") as port:
-        full = subprocess.run(
-            [sys.executable, "-c", LIMITED, limit, "collect", *options, *at(port)],
-            capture_output=True,
-            check=False,
-            env=environment(),
-            text=True,
-            timeout=180,
-        )
+    with exchange(*ENDLESS, "--tape", tapes / "btcusdt_20240809.gz", log=tmp_path / "exchange.log") as port:
+        full = limited(resource.RLIM_INFINITY, "collect", *options, *at(port))
         told = sentence(full, OUTSIDE)
-        assert told.endswith(words)
+        assert told.endswith("the disk is full: free some room.")
         assert "records could not be kept" in told
         account = json.loads(full.stdout)
         assert account["ended"] == "failed"
         assert account["stores"][0]["pending"] >= account["stores"][0]["unspooled"] > 0
         remembered = remember(folder / "_spool")
-        waiting = sum(map(len, remembered.values()))
-        print(f"{waiting} records in the spool, {account['stores'][0]['unspooled']} beside it")
-        if os.path.ismount(disk):
-            subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        assert sum(map(len, remembered.values()))
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         again = summary(run("collect", *options, *at(port), "--duration", "1"))
+    assert_all_there(again, folder, remembered)
+
+
+def test_a_limit_of_file_sizes_costs_nothing(tapes: Path, tmp_path: Path) -> None:
+    # The spool goes on in another file; what the store cannot write in files so small waits there.
+    folder = tmp_path / "store"
+    options = ("BTCUSDT", *CHANNELS, "--store", f"delta://{folder}", "--json")
+    with exchange(*ENDLESS, "--tape", tapes / "btcusdt_20240809.gz", log=tmp_path / "exchange.log") as port:
+        done = limited(1_000_000, "collect", *options, *at(port), "--until-idle", "3")
+        assert done.returncode in (0, OUTSIDE)
+        account = json.loads(done.stdout)
+        assert account["ended"] == "idle"
+        assert account["stores"][0]["unspooled"] == 0
+        assert (account["stores"][0]["pending"] > 0) == (done.returncode == OUTSIDE)
+        remembered = remember(folder / "_spool")
+        again = summary(run("collect", *options, *at(port), "--duration", "1"))
+    assert_all_there(again, folder, remembered)
+    with open_store(f"delta://{folder}") as store:
+        ids = store.read("trades", columns=["trade_id"]).get_column("trade_id").cast(pl.Int64)
+    assert ids.to_list() == list(range(ids[0], ids[-1] + 1))
+    assert ids.len() > TRADES
+
+
+def limited(file_size: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", LIMITED, str(file_size), *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env=environment(),
+        text=True,
+        timeout=180,
+    )
+
+
+def assert_all_there(again: Any, folder: Path, remembered: Remembered) -> None:
     assert again["stores"][0]["pending"] == 0
     assert not list((folder / "_spool").glob("*/*.segment"))
-    assert waiting
     for name, rows in remembered.items():
         if rows:
             check(name, folder, remembered)
