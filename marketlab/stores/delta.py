@@ -22,7 +22,6 @@ from marketlab.errors import MissingDependency, StoreError, StoreUnavailable, Us
 from marketlab.stores.accepting import accepted
 from marketlab.stores.asking import Asking
 from marketlab.stores.contract import Batching, Commit, Coverage
-from marketlab.stores.delta_terms import mistake
 from marketlab.stores.selection import Selection, cover, instant, micros, pieces
 from marketlab.stores.spool import read_segment, segments
 from marketlab.stores.stretches import cuts
@@ -30,6 +29,7 @@ from marketlab.stores.upsert import changes
 
 try:
     from marketlab.stores.delta_table import HistoryTable
+    from marketlab.stores.delta_terms import mistake
 except ModuleNotFoundError as error:
     raise MissingDependency("deltalake", "history", "A delta:// store") from error
 
