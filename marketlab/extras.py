@@ -5,6 +5,7 @@ from marketlab.errors import MissingDependency
 __all__ = ["EXTRAS", "missing"]
 
 EXTRAS = {
+    "anywidget": "notebook",
     "arro3-core": "history",
     "deltalake": "history",
     "influxdb-client": "influxdb",
