@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from marketlab.lab import live, local_exchange, open_store
     from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Gap, Kline, Quote, Ticker, Trade
     from marketlab.streams.feed import Feed
+    from marketlab.widgets import BookLadder, KlineChart, TimeAndSales, Watchlist
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AggTrade",
+    "BookLadder",
     "BookSnapshot",
     "BookUpdate",
     "ConnectionLost",
@@ -42,6 +44,7 @@ __all__ = [
     "Feed",
     "Gap",
     "Kline",
+    "KlineChart",
     "MarketlabError",
     "MissingDependency",
     "Quote",
@@ -51,12 +54,14 @@ __all__ = [
     "StoreUnavailable",
     "TapeError",
     "Ticker",
+    "TimeAndSales",
     "Trade",
     "UnknownExchange",
     "UnknownSymbol",
     "UnreadableFrame",
     "Unsupported",
     "UsageError",
+    "Watchlist",
     "WriteRejected",
     "__version__",
     "charts",
@@ -78,6 +83,7 @@ _PLACES = {
     "marketlab.lab": "live local_exchange open_store",
     "marketlab.records": "AggTrade BookSnapshot BookUpdate Gap Kline Quote Ticker Trade",
     "marketlab.streams.feed": "Feed",
+    "marketlab.widgets": "BookLadder KlineChart TimeAndSales Watchlist",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
 

@@ -13,7 +13,7 @@ from marketlab.clock import Clock, SystemClock
 from marketlab.errors import MarketlabError, StoreError, UnreadableFrame, UsageError
 from marketlab.exchanges import find
 from marketlab.exchanges.contract import Exchange, Subscription
-from marketlab.instruments import Instruments, canonical
+from marketlab.instruments import Instrument, Instruments, canonical
 from marketlab.market.market import Market
 from marketlab.records import AggTrade, BookUpdate, Gap, Kline, Origin, Quote, Record, Trade
 from marketlab.streams.book import Book, copy_of
@@ -227,6 +227,14 @@ class Feed:
             UnknownSymbol: the exchange lists none.
         """
         return self._instruments.find(text).symbol if len(self._instruments) else canonical(text)
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """What the exchange says of a symbol; None before it has said anything.
+
+        Raises:
+            UnknownSymbol: the exchange lists none.
+        """
+        return self._instruments.find(symbol) if len(self._instruments) else None
 
     def book(self, symbol: str, levels: int = 20, *, within: float | None = None) -> Book:
         """A copy of the best levels of a book, or of all those within a fraction of the middle price (0.001: 0.1 %).

@@ -98,7 +98,8 @@ class LiveFeed:
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="marketlab-feed", daemon=True)
         self._thread.start()
         # Also runs when nobody refers to this object any more, and at the end of the program.
-        self._end = weakref.finalize(self, _shut_down, self._feed, self._loop, self._thread, tuple(ended))
+        self._ended: list[Callable[[], object]] = list(ended)
+        self._end = weakref.finalize(self, _shut_down, self._feed, self._loop, self._thread, self._ended)
         try:
             self._carry_out(self._feed.start(), None)
         except BaseException:
@@ -206,6 +207,27 @@ class LiveFeed:
         """The newest record for each symbol and channel, for whoever shows things; use it in the feed's thread."""
         return self._ask(lambda: self._feed.hub.latest(woken))
 
+    def when_stopped(self, callback: Callable[[], object]) -> None:
+        """Call something when the feed has stopped, however that comes about; after what was asked for before."""
+        self._ended.append(callback)
+
+    def ask(self, question: Callable[[], _T]) -> _T:
+        """The answer to something that is asked in the feed's thread, where nothing changes meanwhile."""
+        return self._ask(question)
+
+    def symbol(self, text: str) -> str:
+        """The canonical symbol that a person means.
+
+        Raises:
+            UnknownSymbol: the exchange lists none.
+        """
+        return self._feed.symbol(text)
+
+    @property
+    def inner(self) -> Feed:
+        """The feed itself, to be used in its thread only."""
+        return self._feed
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of the feed's thread, for tasks that belong beside it."""
@@ -297,7 +319,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _shut_down(
-    feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread, ended: tuple[Callable[[], object], ...]
+    feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread, ended: list[Callable[[], object]]
 ) -> None:
     if threading.current_thread() is thread:  # the last reference went away in a callback
         ending = loop.create_task(feed.stop())
