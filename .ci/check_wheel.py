@@ -1,4 +1,7 @@
-"""Build the wheel and try it where nothing else is installed: no extras, no sources, no repository beside it."""
+"""Build the wheel out of the source archive and try it where nothing else is installed.
+
+No extras, no sources, no repository beside it, no Node.
+"""
 
 import json
 import os
@@ -13,8 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, path: Path | None = None) -> str:
+    """What the command says; `path` is the only folder that it finds programs in."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MARKETLAB"))}
+    if path is not None:
+        environment["PATH"] = str(path)
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, check=False, capture_output=True, text=True
     )
@@ -23,14 +29,17 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path) -> tuple[Path, str]:
+    """The wheel, and what was said when it was built."""
+    run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", folder, cwd=ROOT)
+    (archive,) = folder.glob("*.tar.gz")
     pins = ("--build-constraint", ROOT / "constraints.txt")
-    run(sys.executable, *PIP, "wheel", "--no-deps", *pins, "--wheel-dir", folder, ROOT, cwd=folder)
+    told = run(sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", *pins, "-w", folder, archive, cwd=folder)
     (wheel,) = folder.glob("*.whl")
-    return wheel
+    return wheel, told
 
 
-def check_contents(wheel: Path) -> None:
+def check_contents(wheel: Path, told: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "marketlab").rglob("*.py")}
@@ -38,6 +47,13 @@ def check_contents(wheel: Path) -> None:
     missing = sorted((sources | notebooks | {"marketlab/py.typed"}) - held)
     if missing:
         sys.exit(f"the wheel lacks {', '.join(missing)}")
+    widgets = json.loads((ROOT / "js" / "package.json").read_text(encoding="utf-8"))["widgets"]
+    built = [*(f"{widget}.js" for widget in widgets), "THIRD_PARTY_NOTICES.txt"]
+    missing = [name for name in built if f"marketlab/widgets/static/{name}" not in held]
+    if missing:
+        sys.exit(f"{told}\nthe wheel lacks the built {', '.join(missing)}")
+    if not any(name.endswith("/etc/jupyter/jupyter_server_config.d/marketlab.json") for name in held):
+        sys.exit("the wheel does not switch on its extension of Jupyter's server")
     strange = sorted(name for name in held if not name.startswith(("marketlab/", "marketlab-")))
     if strange:
         sys.exit(f"the wheel holds what does not belong there: {', '.join(strange)}")
@@ -46,9 +62,10 @@ def check_contents(wheel: Path) -> None:
 def check_installed(wheel: Path, folder: Path) -> None:
     environment = folder / "environment"
     venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    run(python, *PIP, "install", "--constraint", ROOT / "constraints.txt", wheel, cwd=folder)
-    run(python, "-c", "import marketlab; assert marketlab.__version__", cwd=folder)
+    programs = environment / "bin"
+    python = programs / "python"
+    run(python, *PIP, "install", "--constraint", ROOT / "constraints.txt", wheel, cwd=folder, path=programs)
+    run(python, "-c", "import marketlab; assert marketlab.__version__", cwd=folder, path=programs)
     if "collect" not in run(environment / "bin" / "marketlab", "--help", cwd=folder):
         sys.exit("marketlab --help does not name its commands")
     check_recording(environment / "bin" / "marketlab", folder)
@@ -72,8 +89,8 @@ def check_recording(program: Path, folder: Path) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        wheel = build(folder)
-        check_contents(wheel)
+        wheel, told = build(folder)
+        check_contents(wheel, told)
         check_installed(wheel, folder)
         print(f"{wheel.name} works by itself")
 
