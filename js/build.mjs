@@ -28,7 +28,7 @@ async function bundle(names) {
   });
   const parts = Object.values(done.metafile.outputs).flatMap((output) => Object.entries(output.inputs));
   const kept = parts.filter(([, { bytesInOutput }]) => bytesInOutput > 0);
-  const packages = kept.map(([path]) => path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)/)?.[1]);
+  const packages = kept.map(([path]) => path.match(/(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)/)?.[1]);
   return [...new Set(packages)].filter(Boolean).sort();
 }
 
