@@ -85,6 +85,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._seat: Seat | None = None
         self._closed = False
         self._shown: list[str] = []
+        self._alive = False
         given = {"symbol": feed.symbol(symbol), **traits} if symbol else traits
         self._esm = self._javascript()
         try:
@@ -139,6 +140,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _ipython_display_(self, **_: Any) -> None:
         name = f"marketlab-{next(_numbers)}-{self.model_id}"
+        self._alive = self._alive or _is_watched()
         self._shown.append(name)
         if self._seat is not None:
             self._pump.shown(self._seat)
@@ -151,10 +153,10 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _bundle(self) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self)}
-        # A stored notebook whose kernel is gone has to show something; while it lives, the view does.
+        # A stored notebook whose kernel is gone has to show something; while somebody looks, the view does.
         svg = self.picture().svg
         bundle["text/html"] = bundle["image/svg+xml"] = svg
-        if not self._closed:
+        if self._alive and not self._closed:
             view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
             bundle["application/vnd.jupyter.widget-view+json"] = view
         return bundle
@@ -261,10 +263,20 @@ def _replace_former(widget: LiveWidget) -> None:
 
 def _running_cell() -> tuple[str, str] | None:
     """The cell that is being run and the number of this run; None outside of a notebook."""
-    parent: Callable[[], dict[str, Any]] | None = getattr(_shell(), "get_parent", None)
-    message = parent() if parent is not None else {}
+    message = _request()
     cell = message.get("metadata", {}).get("cellId")
     return (cell, str(message["header"]["msg_id"])) if cell else None
+
+
+def _is_watched() -> bool:
+    """Whether anybody is there to see a view: whoever only runs a notebook, such as nbconvert, answers no questions."""
+    return bool(_request().get("content", {}).get("allow_stdin", True))
+
+
+def _request() -> dict[str, Any]:
+    """The message by which what runs now was asked for; empty outside of a kernel."""
+    parent: Callable[[], dict[str, Any]] | None = getattr(_shell(), "get_parent", None)
+    return parent() if parent is not None else {}
 
 
 def _shell() -> Any:
