@@ -6,7 +6,9 @@
 export const HEADER_BYTES = 48;
 
 /** What the columns of a frame mean. */
-export const Kind = Object.freeze({ BLANK: 0, BOOK: 1, BARS: 2, BARS_SNAPSHOT: 3, TRADES: 4, WATCH: 5, SPARKS: 6 });
+export const Kind = Object.freeze({
+  BLANK: 0, BOOK: 1, BARS: 2, BARS_SNAPSHOT: 3, TRADES: 4, WATCH: 5, SPARKS: 6, TRADES_KEPT: 7,
+});
 
 /** What the data is doing. */
 export const State = Object.freeze({ WAITING: 0, RUNNING: 1, RECONNECTING: 2, STOPPED: 3, PAUSED: 4 });

@@ -1,11 +1,67 @@
-"""Comes next."""
+"""Newest trades, live in a notebook."""
 
+from typing import Any
+
+import traitlets as t
+
+from marketlab.records import Trade
+from marketlab.streams.live import LiveFeed
+from marketlab.widgets.contract import Scene
 from marketlab.widgets.live import LiveWidget
+from marketlab.widgets.trade_scene import KEPT, TradeScene
 
 __all__ = ["TimeAndSales"]
 
 
 class TimeAndSales(LiveWidget):
-    """Comes next."""
+    """The newest trades of a symbol, the newest first: time, price, size with its bar, side; large ones stand out.
+
+    A thousand are kept to scroll through. Trades that the feed had before come first.
+
+    Args:
+        feed: What `live` returned; trades are subscribed to where it lacks them.
+        symbol: In any spelling.
+        rows: How many rows are shown at most; the height says how many fit.
+        least: Leave out trades that are smaller.
+        traits: More options, such as `large=5.0`.
+
+    Raises:
+        UsageError: not a feed, or a wrong option.
+        UnknownSymbol: the exchange lists no such symbol.
+    """
 
     module = "time_and_sales"
+    rows = t.Int(40, min=1, max=500, help="Rows at most.").tag(sync=True)
+    least = t.Float(0.0, min=0.0, help="Leave out trades that are smaller.").tag(sync=True)
+    large = t.Float(0.0, min=0.0, help="The size from which on a trade stands out; 0: the largest fiftieth.").tag(
+        sync=True
+    )
+    bars = t.Enum(("log", "linear"), default_value="log", help="Scale of the size bars.").tag(sync=True)
+
+    def __init__(self, feed: LiveFeed, symbol: str, rows: int = 40, least: float = 0.0, **traits: Any) -> None:
+        super().__init__(feed, symbol, rows=rows, least=least, **traits)
+
+    def scene(self) -> Scene:
+        """Its trades."""
+        feed, symbol, least = self.feed, self.symbol, self.least
+        return TradeScene(
+            feed.inner,
+            symbol,
+            self.rows,
+            least,
+            self.large,
+            past=lambda: _past(feed, symbol, least),
+            decimals=(self.price_decimals, self.size_decimals),
+            palette=self.palette,
+        )
+
+    def rebuilt_by(self) -> set[str]:
+        """What the scene is made of."""
+        return {"symbol", "rows", "least", "large", "palette"}
+
+
+def _past(feed: LiveFeed, symbol: str, least: float) -> list[Trade]:
+    table = feed.trades(symbol)
+    newest = table.filter(table["size"] >= least).tail(KEPT)
+    in_numbers = newest.with_columns(newest["time"].to_physical(), newest["received"].to_physical())
+    return [Trade(**row) for row in in_numbers.iter_rows(named=True)]
