@@ -19,11 +19,11 @@ Times are microseconds since 1970 UTC. The columns of each kind (`n`, `m` are th
 | kind | columns |
 |---|---|
 | BOOK | bid prices `n`, bid sizes `n`, ask prices `m`, ask sizes `m`, the best first; then best bid price and size, best ask price and size, how often the book was compared and equal, the price step by which levels are joined (0: they are not), the lowest and highest price between which all levels are known; where levels are joined, the bids' values `n` and the asks' `m` (price times size, summed); then the newest trades, the newest first, each as price, size (negative: the taker sold) and time |
-| BARS | `n` bars: open times, opens, highs, lows, closes, volumes, quote volumes, trade counts, marks; `m` numbers follow: change of the window as a fraction |
-| BARS_SNAPSHOT | as BARS, but every bar of the window instead of the last two |
+| BARS | `n` bars: open times, opens, highs, lows, closes, volumes, quote volumes, trade counts, marks (1: nobody knows it, and its other numbers are NaN; 2: something in it was fetched back; 4: over, but not seen in full); `m` numbers follow: change of the window as a fraction, microseconds of the interval, revision (another one: a bar before these is different) |
+| BARS_SNAPSHOT | as BARS, but every period of the window instead of the last two; three more numbers: where the volume weighted average begins, its quote volume and volume before the window |
 | TRADES | `n` newest trades, the newest first: times, prices, sizes (negative: the taker sold); `m` numbers follow: how many came in all, how many a second lately, the size from which on one is large, the largest size |
 | TRADES_KEPT | as TRADES, but every trade that is kept |
-| WATCH | `n` symbols in the order of the trait `symbols`, whose checksum is the id: last, reference for the change, bid, ask, high, low, volume, time of the last record; NaN where there is none yet |
+| WATCH | `n` symbols in the order of the trait `symbols`, whose checksum is the id: last, reference for the change, bid, ask, high, low, quote volume, time of the last price; NaN where there is none yet; `m` numbers follow: what the reference is (0: 24 h ago, 1: the first bar of an hour of history, 2: the first price seen) |
 | SPARKS | `n` symbols of `m` prices each, the oldest first; NaN where there is none yet; id as for WATCH |
 | BLANK | none: only the header is news |
 """

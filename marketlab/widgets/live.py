@@ -20,7 +20,7 @@ from marketlab.widgets.contract import Scene
 from marketlab.widgets.flow import report_of
 from marketlab.widgets.pump import Seat, pump_of
 
-__all__ = ["PALETTES", "LiveWidget", "Picture"]
+__all__ = ["PALETTES", "LiveWidget", "Picture", "decimals_of"]
 
 PALETTES = ("default", "cvd")
 """Teal and red; blue and vermillion, which people tell apart who cannot tell green from red."""
@@ -70,6 +70,8 @@ class LiveWidget(anywidget.AnyWidget):
 
     module = ""
     """The name of the widget's JavaScript."""
+
+    _closed = True  # what could not be made has nothing to close
 
     def __init__(self, feed: LiveFeed, symbol: str = "", **traits: Any) -> None:
         if not isinstance(feed, LiveFeed):
@@ -218,8 +220,8 @@ class LiveWidget(anywidget.AnyWidget):
     def _fit_decimals(self) -> None:
         instrument = self.feed.inner.instrument(self.symbol) if self.symbol else None
         if instrument is not None:
-            self.price_decimals = _decimals(instrument.tick, 2)
-            self.size_decimals = _decimals(instrument.step, 5)
+            self.price_decimals = decimals_of(instrument.tick, 2)
+            self.size_decimals = decimals_of(instrument.step, 5)
 
     @classmethod
     def _options(cls) -> set[str]:
@@ -239,7 +241,8 @@ def _swap(seat: Seat, scene: Scene) -> None:
     seat.origin = ""
 
 
-def _decimals(unit: float, otherwise: int) -> int:
+def decimals_of(unit: float, otherwise: int) -> int:
+    """How many decimals a smallest difference has; `otherwise` where the exchange does not say it (0)."""
     # 0.00010000 has 4; what the exchange does not say is guessed.
     if not unit:
         return otherwise

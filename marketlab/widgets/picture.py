@@ -4,7 +4,7 @@ from html import escape
 
 import msgspec
 
-__all__ = ["CVD", "DEFAULT", "Colours", "Sheet", "colours", "number"]
+__all__ = ["CVD", "DEFAULT", "Colours", "Sheet", "colours", "number", "state_word"]
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 HEADER = 34
@@ -29,6 +29,14 @@ def colours(palette: str) -> Colours:
 def number(value: float, decimals: int) -> str:
     """A number as the widgets write it: thousands separated by a thin space, so many decimals."""
     return f"{value:,.{decimals}f}".replace(",", "\u2009")
+
+
+def state_word(origin: str, *, running: bool) -> str:
+    """What the data is doing, as the header says it: what is replayed or simulated keeps that mark."""
+    mark = origin if origin in ("replay", "simulated") else ""
+    if not running:
+        return f"{mark} · stopped" if mark else "stopped"
+    return mark or ("live" if origin else "waiting")
 
 
 class Sheet:

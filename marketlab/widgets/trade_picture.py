@@ -16,14 +16,14 @@ _ROW = 19
 _TOP = HEADER + 20
 _TIME, _PRICE, _SIZE = 12, 250, 400
 _FULL = 130
-_WORDS = {"stream": "live", "simulated": "simulated", "replay": "replay"}
 
 
 class TradePicture(msgspec.Struct, frozen=True):
-    """The picture of a symbol's trades; `decimals` are those of prices and sizes."""
+    """The picture of a symbol's trades; `decimals` are those of prices and sizes, `state` the header's word."""
 
     exchange: str
     symbol: str
+    state: str
     least: float = 0.0
     decimals: tuple[int, int] = (2, 5)
     palette: str = "default"
@@ -36,14 +36,13 @@ class TradePicture(msgspec.Struct, frozen=True):
             large: the size from which on one stands out.
             largest: the size whose bar is full.
         """
-        sheet = Sheet(_WIDTH, _TOP + _ROW * max(len(trades), 8) + 8, f"Newest trades of {self.symbol}")
+        sheet = Sheet(_WIDTH, _TOP + _ROW * max(len(trades), 8) + 8, f"Newest trades of {self.symbol}, {self.state}")
         words = [self.exchange, self.symbol, *([f"from {self.least:g}"] if self.least else [])]
         if not trades:
-            sheet.header(words, "waiting")
+            sheet.header(words, self.state)
             sheet.message(f"No trade of {self.symbol} has come yet.")
             return sheet.svg()
-        newest = trades[0]
-        sheet.header(words, _WORDS.get(newest.origin, newest.origin), number(newest.price, self.decimals[0]))
+        sheet.header(words, self.state, number(trades[0].price, self.decimals[0]))
         for x, name, anchor in ((_TIME, "time (UTC)", "start"), (_PRICE, "price", "end"), (_SIZE, "size", "end")):
             sheet.text(x, HEADER + 15, name, anchor=anchor, size=11)
         for row, trade in enumerate(trades):
@@ -53,7 +52,7 @@ class TradePicture(msgspec.Struct, frozen=True):
     def _row(self, sheet: Sheet, y: float, trade: Trade, large: bool, largest: float) -> None:
         chosen = colours(self.palette)
         fill = chosen.up if trade.side == "buy" else chosen.down
-        share = log1p(99 * trade.size / largest) / log1p(99) if largest else 0.0
+        share = log1p(9999 * trade.size / largest) / log1p(9999) if largest else 0.0
         sheet.rect(_SIZE + 6 - _FULL * share, y + 2, _FULL * share, _ROW - 4, fill, 0.55 if large else 0.22)
         base = y + 14
         moment = datetime.fromtimestamp(trade.time / 1_000_000, UTC)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from marketlab.records import Record, Trade
 from marketlab.streams.feed import Feed
 from marketlab.widgets.contract import Frame, Kind, Need
+from marketlab.widgets.picture import state_word
 from marketlab.widgets.trade_picture import TradePicture
 
 __all__ = ["KEPT", "TradeScene", "rank"]
@@ -148,6 +149,7 @@ class TradeScene:
         picture = TradePicture(
             self._feed.exchange.name,
             self.symbol,
+            state_word(self._kept[-1].origin if self._kept else "", running=self._feed.running),
             self._least,
             self._decimals,
             self._palette,
