@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection, Sequence
 from math import isfinite, isnan, nan
 
-from marketlab.errors import MarketlabError
 from marketlab.records import AggTrade, Kline, Quote, Record, Ticker, Trade
 from marketlab.streams.feed import Feed
 from marketlab.widgets.contract import Frame, Kind, Need
