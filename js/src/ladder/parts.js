@@ -1,0 +1,139 @@
+/** The ladder's elements on the page, and what people do to them. */
+
+import { put } from "../header.js";
+import STYLE from "./style.css";
+
+const FOOT = 29;
+
+export class Parts {
+  /**
+   * @param {HTMLElement} body
+   * @param {{step: Function, point: Function, leave: Function, key: Function}} calls
+   */
+  constructor(body, calls) {
+    const make = (kind, name, home) => {
+      const element = Object.assign(document.createElement(kind), { className: name });
+      home.append(element);
+      return element;
+    };
+    this.root = make("div", "ml-ladder", body);
+    make("style", "", this.root).textContent = STYLE;
+    this.levels = make("div", "ml-ladder-levels", this.root);
+    this.canvas = make("canvas", "", this.levels);
+    this.canvas.ariaHidden = "true";
+    this.cardElement = make("div", "ml-ladder-card", this.levels);
+    this.cardElement.hidden = true;
+    this.voice = make("div", "ml-hidden", this.root);
+    this.voice.setAttribute("aria-live", "polite");
+    this._table(make);
+    this._foot(make, calls);
+    this._listen(calls);
+    this.height = 0;
+  }
+
+  _table(make) {
+    const table = make("table", "ml-hidden", this.root);
+    this.caption = make("caption", "", table);
+    const head = make("tr", "", make("thead", "", table));
+    for (const word of ["side", "price", "size", "total"]) make("th", "", head).textContent = word;
+    this.tableBody = make("tbody", "", table);
+  }
+
+  _foot(make, calls) {
+    const foot = make("div", "ml-ladder-foot", this.root);
+    this.badgeElement = make("span", "ml-ladder-badge", foot);
+    this.badgeMark = make("b", "", this.badgeElement);
+    this.badgeText = make("span", "", this.badgeElement);
+    this.tools = make("span", "ml-tools", foot);
+    const button = (text, label, by) => {
+      const element = make("button", "", this.tools);
+      Object.assign(element, { type: "button", textContent: text, title: label, ariaLabel: label });
+      element.addEventListener("click", () => calls.step(by));
+      return element;
+    };
+    this.finer = button("\u2212", "Finer price steps (\u2212)", -1);
+    this.stepText = make("span", "", this.tools);
+    this.stepText.title = "Levels are joined by this price step";
+    button("+", "Coarser price steps (+)", 1);
+  }
+
+  _listen(calls) {
+    const { levels } = this;
+    levels.tabIndex = 0;
+    levels.setAttribute("role", "application");
+    // The notebook has its own use for arrows and the space bar.
+    levels.dataset.lmSuppressShortcuts = "true";
+    levels.addEventListener("pointermove", (event) => calls.point(event.clientY - levels.getBoundingClientRect().top));
+    levels.addEventListener("pointerleave", () => calls.leave());
+    levels.addEventListener("blur", () => calls.leave());
+    levels.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !calls.key(event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+  }
+
+  name(symbol) {
+    const keys = "up and down move along the levels, plus and minus join them by price, space pauses";
+    this.levels.setAttribute("aria-label", `Order book of ${symbol}, asks above bids: ${keys}`);
+  }
+
+  resized(height) {
+    this.height = Math.max(height - FOOT, 1);
+  }
+
+  badge({ mark, text, good }, title) {
+    put(this.badgeMark, mark);
+    put(this.badgeText, text);
+    if (this.badgeElement.title !== title) this.badgeElement.title = title;
+    if (this.badgeElement.dataset.good !== String(good)) this.badgeElement.dataset.good = String(good);
+  }
+
+  /** The price step as text, and whether there is a finer one. */
+  step(text, finer) {
+    put(this.stepText, text);
+    if (this.finer.disabled === finer) this.finer.disabled = !finer;
+  }
+
+  /** The cost of a level, on the far side of its row. */
+  showCard(lines, y, row, above) {
+    const card = this.cardElement;
+    while (card.children.length < lines.length) {
+      const line = document.createElement("div");
+      line.append(document.createElement("span"), document.createElement("span"));
+      card.append(line);
+    }
+    lines.forEach(([label, value], i) => {
+      put(card.children[i].firstChild, label);
+      put(card.children[i].lastChild, value);
+    });
+    card.hidden = false;
+    const high = card.offsetHeight;
+    const [over, under] = [y - high - 6, y + row + 6];
+    const fits = (top) => top >= 0 && top + high <= this.height;
+    const [first, second] = above ? [over, under] : [under, over];
+    card.style.top = `${fits(first) ? first : second}px`;
+  }
+
+  hideCard() {
+    this.cardElement.hidden = true;
+  }
+
+  /** Say what somebody has just done to whoever cannot see it. */
+  say(text) {
+    put(this.voice, text);
+  }
+
+  table(rows) {
+    const body = this.tableBody;
+    while (body.rows.length > rows.length) body.deleteRow(-1);
+    rows.forEach((texts, i) => {
+      const line = body.rows[i] ?? body.insertRow();
+      texts.forEach((text, k) => put(line.cells[k] ?? line.insertCell(), text));
+    });
+  }
+
+  destroy() {
+    this.root.remove();
+  }
+}
