@@ -47,12 +47,12 @@ class NotebookPage:
     `errors` holds what the page has complained about and `hosts` whom it has spoken to; `check` judges both.
     """
 
-    def __init__(self, page: "Page", laboratory: "Laboratory", url: str) -> None:
+    def __init__(self, page: "Page", laboratory: "Laboratory", name: str) -> None:
         self.page = page
+        self.name = name
         self.laboratory = laboratory
         self.errors: list[str] = []
         self.hosts: set[str] = set()
-        self._url = url
         self._tolerated: list[str] = []
         page.set_default_timeout(PATIENCE_S * 1000)
         page.on("console", self._heard)
@@ -85,8 +85,8 @@ class NotebookPage:
         notebook = _notebook(cells)
         notebook["metadata"]["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
         (laboratory.notebooks / name).write_text(json.dumps(notebook), encoding="utf-8")
-        opened = cls(context.new_page(), laboratory, f"{at or laboratory.url}/lab/tree/{name}?reset")
-        opened.page.goto(opened._url)
+        opened = cls(context.new_page(), laboratory, name)
+        opened.page.goto(f"{at or laboratory.url}/lab/tree/{name}?reset")
         opened.wait_idle()
         return opened
 
@@ -264,9 +264,9 @@ class Widget:
 
     @property
     def view(self) -> dict[str, Any]:
-        """What it says of itself: `last` (the newest frame that was painted), `painted` (how many), `age_ms`.
+        """What it says of itself: `last` (newest frame painted), `painted` (how many), `ageMs`, `drawn` (by widget).
 
-        Typed arrays come as lists.
+        Typed arrays come as lists, and what is not a number as None.
         """
         told = self.element.evaluate(
             """el => JSON.stringify(el.mlView ?? {}, (_, value) => ArrayBuffer.isView(value) ? [...value] : value)"""
@@ -277,6 +277,11 @@ class Widget:
     def last(self) -> dict[str, Any]:
         """The newest frame that was painted, decoded; empty before the first one."""
         return self.view.get("last") or {}
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What it has drawn, in the words of the widget."""
+        return self.view.get("drawn") or {}
 
     @property
     def painted(self) -> int:
