@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -98,7 +99,7 @@ class LiveFeed:
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="marketlab-feed", daemon=True)
         self._thread.start()
         # Also runs when nobody refers to this object any more, and at the end of the program.
-        self._ended: list[Callable[[], object]] = list(ended)
+        self._ended = _Endings(ended)
         self._end = weakref.finalize(self, _shut_down, self._feed, self._loop, self._thread, self._ended)
         try:
             self._carry_out(self._feed.start(), None)
@@ -208,8 +209,11 @@ class LiveFeed:
         return self._ask(lambda: self._feed.hub.latest(woken))
 
     def when_stopped(self, callback: Callable[[], object]) -> None:
-        """Call something when the feed has stopped, however that comes about; after what was asked for before."""
-        self._ended.append(callback)
+        """Call something when the feed has stopped, however that comes about; after what was asked for before.
+
+        Where it has stopped already, that is now.
+        """
+        self._ended.add(callback)
 
     def ask(self, question: Callable[[], _T]) -> _T:
         """The answer to something that is asked in the feed's thread, where nothing changes meanwhile."""
@@ -311,27 +315,55 @@ def live(
     return feed
 
 
+class _Endings:
+    """What is called, each once and in order, when a feed has stopped."""
+
+    def __init__(self, calls: Iterable[Callable[[], object]]) -> None:
+        self._calls = deque(calls)
+        self._over = False
+        self._lock = threading.Lock()
+
+    def add(self, call: Callable[[], object]) -> None:
+        with self._lock:
+            if not self._over:
+                self._calls.append(call)
+                return
+        call()
+
+    def carry_out(self) -> None:
+        while call := self._next():
+            call()
+
+    def _next(self) -> Callable[[], object] | None:
+        with self._lock:
+            self._over = not self._calls
+            return None if self._over else self._calls.popleft()
+
+
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
+        # What others do beside the feed ends with it.
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_STOP_S / 4))
     finally:
         loop.close()
 
 
-def _shut_down(
-    feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread, ended: list[Callable[[], object]]
-) -> None:
+def _shut_down(feed: Feed, loop: asyncio.AbstractEventLoop, thread: threading.Thread, ended: _Endings) -> None:
     if threading.current_thread() is thread:  # the last reference went away in a callback
         ending = loop.create_task(feed.stop())
-        ending.add_done_callback(lambda _: [call() for call in ended])
+        ending.add_done_callback(lambda _: ended.carry_out())
         ending.add_done_callback(lambda _: loop.stop())
         return
     stopped = asyncio.run_coroutine_threadsafe(feed.stop(), loop)
     concurrent.futures.wait([stopped], timeout=_STOP_S)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(timeout=_STOP_S)
-    for call in ended:
-        call()
+    ended.carry_out()
 
 
 def _table(name: str, records: list[Any], limit: int | None) -> "pl.DataFrame":

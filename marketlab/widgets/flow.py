@@ -2,18 +2,21 @@
 
 Rules that hold in this file:
 
-1. Frames go out at most `rate` times a second, and only as fast as the screen paints: more is never seen.
+1. Frames go out at most `rate` times a second, and only as fast as the screen paints: more is never seen. Of all
+   widgets together they are no more than there is a share for.
 2. The browser reports four times a second the newest sequence that it has painted. More than a credit of frames that
    no page has acknowledged are never under way; a slower rate has fewer credits, so that what is under way is at
-   most about half a second old.
+   most about a third of a second old.
 3. The rate follows the age of the picture (additive increase, multiplicative decrease): the browser measures how much
    longer frames travel than the fastest one did, which needs no common clock.
 4. Fail open: where no report has come for a second, the kernel may be too busy to hear one, so frames go on at
-   `BLIND_HZ`. They never stop while a page is open.
+   `BLIND_HZ`. They never stop while a page may be open. One that was silent for a minute though it would have been
+   heard is not: a laptop was closed, say, and the server would keep every frame for its return.
 5. Nobody looks (every page said so): one frame a second, so that a page which is shown again has something at once.
-   No page at all: none.
-6. Phase lock: the browser tells how long a frame waited for the paint; the next ones are shifted so that they arrive
-   `EARLY_S` before it.
+   No page at all: none. A page that is silent while others speak counts for nothing, and is forgotten after a minute:
+   one that was reloaded has no time to say that it goes.
+6. Phase lock: the browser tells how long a frame waited for the paint; the next one is shifted, by half a frame at
+   most, so that frames arrive `EARLY_S` before it.
 7. Where pages differ the best one counts: the highest acknowledgement, the youngest picture.
 """
 
@@ -30,9 +33,10 @@ HEARTBEAT_S = 1.0
 
 _UNHEARD = ""
 _BLIND_AFTER_S = 1.0
+_SILENT_AFTER_S = 5.0
 _GONE_AFTER_S = 60.0
-_UNDER_WAY_S = 0.5
-_FEWEST_CREDITS = 4
+_UNDER_WAY_S = 0.35
+_FEWEST_CREDITS = 3
 _LOWEST_HZ = 2.0
 _OLD_S = 0.12
 _VERY_OLD_S = 0.4
@@ -62,6 +66,7 @@ class _Page:
     def __init__(self, at: float) -> None:
         self.heard = at
         self.visible = True
+        self.age_ms = 0.0
 
 
 class Flow:
@@ -85,6 +90,7 @@ class Flow:
         self._frame_s = 1 / rate
         self._shift = 0.0
         self._sent = -1.0
+        self._frames = 1
         self._due = -1.0
         self._heard = -1.0
 
@@ -101,17 +107,27 @@ class Flow:
     @property
     def watched(self) -> bool:
         """Whether anybody looks."""
-        return any(page.visible for page in self._pages.values())
+        return any(page.visible and self._heard - page.heard < _SILENT_AFTER_S for page in self._pages.values())
 
     def shown(self, now: float) -> None:
         """The widget was put into a cell's output; a page that shows it may be unable to say so for long."""
         if not self._pages:
             self.opened(_UNHEARD, now)
 
+    def silent(self, now: float) -> bool:
+        """Whether no page has said anything for a minute."""
+        return now - self._heard > _GONE_AFTER_S
+
+    def abandon(self) -> None:
+        """No page is open, whatever was said; one that reports again is."""
+        self._pages = {}
+
     def opened(self, page: str, now: float) -> None:
         """A view has opened: the next frame is due at once, whole, and nothing is known of what was painted."""
-        self._pages.pop(_UNHEARD, None)
-        self._pages[page] = _Page(now)
+        # A new dictionary each time: other threads ask whether anybody looks.
+        self._pages = {**self._pages, page: _Page(now)}
+        if page != _UNHEARD:
+            self.closed(_UNHEARD)
         self._heard = now
         self.whole = True
         self.acknowledged = self.sequence
@@ -119,7 +135,7 @@ class Flow:
 
     def closed(self, page: str) -> None:
         """A page's last view has closed."""
-        self._pages.pop(page, None)
+        self._pages = {name: one for name, one in self._pages.items() if name != page}
 
     def report(self, report: Report, now: float) -> None:
         """A page has reported."""
@@ -128,15 +144,21 @@ class Flow:
             self.opened(report.page, now)
             page = self._pages[report.page]
         shown_again = report.visible and not page.visible
-        page.heard, page.visible = now, report.visible
+        page.heard, page.visible, page.age_ms = now, report.visible, report.age_ms
         self._heard = now
         self.painted += max(report.painted, 0)
         self.acknowledged = min(max(self.acknowledged, report.ack), self.sequence)
         if shown_again:
             self._due = now
             self.acknowledged = self.sequence
-        elif report.visible and report.painted:
+        elif report.visible and report.painted and page.age_ms <= self._youngest_ms(now):
             self._adapt(report)
+        if len(self._pages) > 1:
+            self._pages = {name: page for name, page in self._pages.items() if now - page.heard < _GONE_AFTER_S}
+
+    def _youngest_ms(self, now: float) -> float:
+        pages = self._pages.values()
+        return min(page.age_ms for page in pages if page.visible and now - page.heard < _BLIND_AFTER_S)
 
     def _adapt(self, report: Report) -> None:
         age = report.age_ms / 1000
@@ -157,6 +179,7 @@ class Flow:
         first = self.sequence + 1
         self.sequence += frames
         self._sent = now
+        self._frames = frames
         self._shift = 0.0
         self.whole = False
         return first
@@ -173,22 +196,18 @@ class Flow:
             return None
         if self._sent < 0:
             return now
-        heartbeat = self._sent + HEARTBEAT_S
         if self._due > self._sent:  # somebody has opened it, or looks at it again
             return self._due
+        heartbeat = self._sent + HEARTBEAT_S
         if not dirty or not self.watched:
             return heartbeat
-        if now - self._heard > _BLIND_AFTER_S:
-            return self._sent + 1 / min(BLIND_HZ, share_hz)
-        hz = min(self._hz, share_hz, 1 / self._frame_s)
+        fair = self._sent + self._frames / share_hz
+        if now >= self._heard + _BLIND_AFTER_S:
+            return max(self._sent + 1 / min(BLIND_HZ, self.rate), fair)
+        hz = min(self._hz, self.rate, 1 / self._frame_s)
         if self.sequence - self.acknowledged >= min(CREDITS, max(_FEWEST_CREDITS, hz * _UNDER_WAY_S)):
             return min(heartbeat, self._heard + _BLIND_AFTER_S)
-        return self._sent + 1 / hz + self._shift
-
-    def forget(self, now: float) -> None:
-        """Drop pages that have said nothing for a minute while others did: they were closed without a word."""
-        if now - self._heard < _BLIND_AFTER_S:
-            self._pages = {name: page for name, page in self._pages.items() if now - page.heard < _GONE_AFTER_S}
+        return max(self._sent + 1 / hz + self._shift, fair)
 
 
 def report_of(content: dict[str, Any]) -> Report:

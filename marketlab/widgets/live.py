@@ -4,21 +4,22 @@ Running a cell again closes the widgets that its former run has made, so that no
 is stored or exported keeps the last picture as SVG.
 """
 
-import itertools
-import weakref
-from collections.abc import Callable
-from pathlib import Path
+import threading
 from typing import Any
 
 import anywidget
 import msgspec
 import traitlets as t
 
-from marketlab.errors import UsageError
+from marketlab.errors import MarketlabError, UsageError
 from marketlab.streams.live import LiveFeed
+from marketlab.widgets.cells import is_listening, replace_former
 from marketlab.widgets.contract import Scene
 from marketlab.widgets.flow import report_of
-from marketlab.widgets.pump import Seat, pump_of
+from marketlab.widgets.picture import Sheet
+from marketlab.widgets.pump import pump_of
+from marketlab.widgets.seat import Seat
+from marketlab.widgets.shown import Picture, Shown
 
 __all__ = ["PALETTES", "LiveWidget", "Picture", "decimals_of"]
 
@@ -26,26 +27,9 @@ PALETTES = ("default", "cvd")
 """Teal and red; blue and vermillion, which people tell apart who cannot tell green from red."""
 
 _HIGHEST = 4_000
-_numbers = itertools.count(1)
 
 
-class Picture(msgspec.Struct, frozen=True):
-    """What a widget showed at one moment; a notebook draws it."""
-
-    svg: str
-
-    def _repr_svg_(self) -> str:
-        return self.svg
-
-    def __repr__(self) -> str:
-        return f"<Picture, {len(self.svg):,} characters of SVG>"
-
-    def save(self, path: Path | str) -> None:
-        """Write the SVG into a file."""
-        Path(path).write_text(self.svg, encoding="utf-8")
-
-
-class LiveWidget(anywidget.AnyWidget):
+class LiveWidget(Shown, anywidget.AnyWidget):
     """A live view of a feed. `close()` ends it; running its cell again replaces it.
 
     Args:
@@ -71,8 +55,6 @@ class LiveWidget(anywidget.AnyWidget):
     module = ""
     """The name of the widget's JavaScript."""
 
-    _closed = True  # what could not be made has nothing to close
-
     def __init__(self, feed: LiveFeed, symbol: str = "", **traits: Any) -> None:
         if not isinstance(feed, LiveFeed):
             raise UsageError(f"{type(self).__name__} takes a feed, which ml.live(...) returns, not {feed!r}.")
@@ -85,20 +67,29 @@ class LiveWidget(anywidget.AnyWidget):
         self.feed = feed
         self._pump = pump_of(feed)
         self._seat: Seat | None = None
+        self._sending = threading.Lock()
         self._closed = False
-        self._shown: list[str] = []
-        self._alive = False
         given = {"symbol": feed.symbol(symbol), **traits} if symbol else traits
         self._esm = self._javascript()
         try:
             super().__init__(**given)
         except t.TraitError as error:
             raise UsageError(f"{type(self).__name__}: {error}") from None
-        self.set_trait("exchange", feed.inner.exchange.name)
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        self.set_trait("exchange", self.feed.inner.exchange.name)
         self._fit_decimals()
-        _replace_former(self)
-        self._seat = Seat(self.scene(), self._post, self._tell, self._ended, self.rate)
-        self._pump.join(self._seat)
+        seat = Seat(self.scene(), self._post, self._tell, self._ended, self.rate, is_listening)
+        if self.paused:
+            seat.pause(paused=True)
+        replace_former(self, f"{type(self).__name__} {self.symbol}")
+        self._seat = seat
+        self._pump.join(seat)
         self.on_msg(self._heard)
         self.observe(self._changed)
 
@@ -121,7 +112,8 @@ class LiveWidget(anywidget.AnyWidget):
         """End it: nothing is sent any more, and its views disappear. Twice is once."""
         if self._closed:
             return
-        self._closed = True
+        with self._sending:
+            self._closed = True
         if self._seat is not None:
             self._pump.leave(self._seat)
         super().close()
@@ -133,47 +125,35 @@ class LiveWidget(anywidget.AnyWidget):
 
     def picture(self) -> Picture:
         """What it shows now, as a picture that stays."""
-        seat = self._seat
-        assert seat is not None
-        return Picture(self.feed.ask(lambda: seat.scene.svg()))
+        return Picture(self.feed.ask(self._svg))
+
+    def _svg(self) -> str:
+        assert self._seat is not None
+        try:
+            return self._seat.scene.svg()
+        except MarketlabError as error:  # such as a book that is not streamed any more
+            sheet = Sheet(640, 120, repr(self))
+            sheet.message(str(error))
+            return sheet.svg()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.symbol} on {self.exchange}>"
 
-    def _ipython_display_(self, **_: Any) -> None:
-        name = f"marketlab-{next(_numbers)}-{self.model_id}"
-        self._alive = self._alive or _is_watched()
-        self._shown.append(name)
+    def shown(self) -> None:
+        """It was put into a cell's output, perhaps inside of another widget."""
         if self._seat is not None:
             self._pump.shown(self._seat)
-        self._publish(name, update=False)
-
-    def _publish(self, name: str, *, update: bool) -> None:
-        shell = _shell()
-        if shell is not None:
-            shell.display_pub.publish(self._bundle(), transient={"display_id": name}, update=update)
-
-    def _bundle(self) -> dict[str, Any]:
-        bundle: dict[str, Any] = {"text/plain": repr(self)}
-        # A stored notebook whose kernel is gone has to show something; while somebody looks, the view does.
-        svg = self.picture().svg
-        bundle["text/html"] = bundle["image/svg+xml"] = svg
-        if self._alive and not self._closed:
-            view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-            bundle["application/vnd.jupyter.widget-view+json"] = view
-        return bundle
 
     def _ended(self) -> None:
         """The feed has stopped: what is stored with the notebook becomes the last picture."""
-        if not self._closed:
-            for name in self._shown:
-                self._publish(name, update=True)
+        self._refresh()
 
     # Between the kernel and the feed's thread
 
     def _post(self, packed: bytes) -> None:
-        if not self._closed:
-            self.send({}, [packed])
+        with self._sending:
+            if not self._closed:
+                self.send({}, [packed])
 
     def _tell(self, notice: str) -> None:
         if notice != self.notice and not self._closed:
@@ -205,11 +185,12 @@ class LiveWidget(anywidget.AnyWidget):
             self._fit_decimals()
         if name in self.rebuilt_by():
             scene = self.scene()
-            self._pump.run(lambda: _swap(seat, scene))
+            self._pump.run(lambda: seat.show(scene))
             self._pump.changed(seat)
         elif name == "paused":
-            seat.paused = self.paused
-            self._pump.refresh(seat, whole=not self.paused)
+            paused = self.paused
+            self._pump.run(lambda: seat.pause(paused))
+            self._pump.refresh(seat, whole=True)
         elif name == "rate":
             seat.flow.rate = self.rate
 
@@ -236,53 +217,9 @@ class LiveWidget(anywidget.AnyWidget):
         return javascript(cls.module)
 
 
-def _swap(seat: Seat, scene: Scene) -> None:
-    seat.scene = scene
-    seat.origin = ""
-
-
 def decimals_of(unit: float, otherwise: int) -> int:
     """How many decimals a smallest difference has; `otherwise` where the exchange does not say it (0)."""
     # 0.00010000 has 4; what the exchange does not say is guessed.
     if not unit:
         return otherwise
     return len(f"{unit:.12f}".rstrip("0").partition(".")[2])
-
-
-# By cell: the run that has made widgets, and those widgets.
-_by_cell: dict[str, tuple[str, "weakref.WeakSet[LiveWidget]"]] = {}
-
-
-def _replace_former(widget: LiveWidget) -> None:
-    """Close what the former run of the same cell has made; without cells, the same kind of widget of the same symbol."""
-    cell, run = _running_cell() or (f"{type(widget).__name__} {widget.symbol}", str(widget.model_id))
-    former = _by_cell.get(cell)
-    if former is None or former[0] != run:
-        for old in () if former is None else tuple(former[1]):
-            old.close()
-        former = _by_cell[cell] = (run, weakref.WeakSet())
-    former[1].add(widget)
-
-
-def _running_cell() -> tuple[str, str] | None:
-    """The cell that is being run and the number of this run; None outside of a notebook."""
-    message = _request()
-    cell = message.get("metadata", {}).get("cellId")
-    return (cell, str(message["header"]["msg_id"])) if cell else None
-
-
-def _is_watched() -> bool:
-    """Whether anybody is there to see a view: whoever only runs a notebook, such as nbconvert, answers no questions."""
-    return bool(_request().get("content", {}).get("allow_stdin", True))
-
-
-def _request() -> dict[str, Any]:
-    """The message by which what runs now was asked for; empty outside of a kernel."""
-    parent: Callable[[], dict[str, Any]] | None = getattr(_shell(), "get_parent", None)
-    return parent() if parent is not None else {}
-
-
-def _shell() -> Any:
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()

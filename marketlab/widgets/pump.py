@@ -3,113 +3,51 @@
 A feed has one pump, however many widgets it has, and all pumps of a process share one budget: jupyter_server silently
 drops what exceeds 1,000 messages a second of a kernel. Since nothing here belongs to the kernel's own loop, pictures go
 on while a cell computes.
+
+A widget that fails stops alone: the loop of the feed's thread logs why, and neither the feed nor other widgets end.
 """
 
 import asyncio
-import logging
+import contextlib
+import contextvars
+import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections import deque
+from collections.abc import Callable
 
 from marketlab.errors import MarketlabError
-from marketlab.records import Record
-from marketlab.streams.hub import Batch
+from marketlab.streams.hub import Batch, Subscriber
 from marketlab.streams.live import LiveFeed
-from marketlab.widgets.contract import Frame, Kind, Scene, State, pack
-from marketlab.widgets.flow import HEARTBEAT_S, Flow, Report
+from marketlab.widgets.contract import Scene, State
+from marketlab.widgets.flow import Report
+from marketlab.widgets.seat import Seat
 
-__all__ = ["MESSAGES_PER_SECOND", "Pump", "Seat", "pump_of", "running_pumps"]
+__all__ = ["MESSAGES_PER_SECOND", "Pump", "pump_of", "running_pumps"]
 
 MESSAGES_PER_SECOND = 240.0
 """Frames a second of all widgets of this process together."""
 
-_log = logging.getLogger("marketlab.widgets")
 _LIVELY_S = 1.0
+_SHARE_S = 0.1
 _EARLY_ENOUGH_S = 0.0005
-
-_pumps: "weakref.WeakKeyDictionary[LiveFeed, Pump]" = weakref.WeakKeyDictionary()
-
-
-class Seat:
-    """A widget's place at the pump. Everything but `post` belongs to the feed's thread.
-
-    Args:
-        scene: What is drawn.
-        send: Takes a packed frame to the browser; called in the feed's thread, and never waits.
-        tell: Told, in the feed's thread, what cannot be had, in one sentence; empty: all is well again.
-        ended: Called once when the feed has stopped or the pump has let go.
-    """
-
-    def __init__(
-        self,
-        scene: Scene,
-        send: Callable[[bytes], None],
-        tell: Callable[[str], None],
-        ended: Callable[[], None],
-        rate: float = 60.0,
-    ) -> None:
-        self.scene = scene
-        self.send = send
-        self.tell = tell
-        self.ended = ended
-        self.flow = Flow(rate)
-        self.paused = False
-        self.dirty = True
-        self.origin = ""
-        self.changed_at = 0.0
-        self.frames_sent = 0
-        self.bytes_sent = 0
-        self._oldest = 0
-        self._newest = 0
-
-    def take(self, record: Record) -> bool:
-        """Take a record of one of the scene's symbols; returns whether it is the first news since the last frame."""
-        if not self.scene.take(record):
-            return False
-        self.origin = record.origin
-        self._newest = record.received
-        if self._oldest:
-            return False
-        self._oldest = record.received
-        first, self.dirty = not self.dirty, True
-        return first
-
-    def put_out(self, state: State, now: float) -> None:
-        """Send the picture as it is now; only its state where it is paused or not yet there."""
-        frames = [] if self.paused and not self.flow.whole else self.scene.frames(whole=self.flow.whole)
-        whole: Iterable[Frame] = frames or (Frame(Kind.BLANK),)
-        count = len(frames) or 1
-        sequence = self.flow.sent(now, count)
-        for place, frame in enumerate(whole):
-            packed = pack(
-                frame,
-                sequence=sequence + place,
-                state=State.PAUSED if self.paused and state is State.RUNNING else state,
-                origin=self.origin,
-                oldest=self._oldest,
-                newest=self._newest,
-                sent=time.time_ns() // 1000,
-            )
-            self.send(packed)
-            self.frames_sent += 1
-            self.bytes_sent += len(packed)
-        self.dirty = False
-        self._oldest = self._newest = 0
 
 
 class Pump:
     """Sends the frames of the widgets of one feed; `pump_of` gives the feed's only one."""
 
     def __init__(self, feed: LiveFeed) -> None:
-        self._feed = weakref.ref(feed)
+        self._feed = feed.inner
         self._loop = feed.loop
         self._seats: list[Seat] = []
         self._by_symbol: dict[str, list[Seat]] = {}
-        self._failure_told = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._posted: deque[Callable[[], object]] = deque()
+        self._after = threading.RLock()
+        # Else what is sent from here would answer whatever the kernel was asked when a timer was set.
+        self._context = contextvars.Context()
+        self._subscribing = asyncio.Lock()
         self._work: set[asyncio.Task[None]] = set()
-        self._subscriber: Any = None
+        self._subscriber: Subscriber | None = None
         self.ended = False
 
     @property
@@ -117,73 +55,70 @@ class Pump:
         """The widgets' places."""
         return tuple(self._seats)
 
-    # From any thread
+    # From any thread; what is asked for is done in the order it was asked
 
     def join(self, seat: Seat) -> None:
         """Begin to serve a widget; returns at once."""
-        self._soon(self._join, seat)
+        self.run(lambda: self._join(seat))
 
     def leave(self, seat: Seat) -> None:
         """Serve a widget no longer; returns at once."""
-        self._soon(self._leave, seat)
+        self.run(lambda: self._leave(seat))
 
     def changed(self, seat: Seat) -> None:
-        """The scene's settings are others: subscribe and fetch what it needs now."""
-        self._soon(self._prepare, seat)
+        """The scene is another one, or needs something else: subscribe and fetch it now."""
+        self.run(lambda: self._prepare(seat))
 
     def shown(self, seat: Seat) -> None:
         """The widget was put into a cell's output."""
-        self._soon(self._heard, seat, lambda now: seat.flow.shown(now))
+        self._heard(seat, seat.flow.shown)
 
     def opened(self, seat: Seat, page: str) -> None:
         """A page shows the widget anew."""
-        self._soon(self._heard, seat, lambda now: seat.flow.opened(page, now))
+        self._heard(seat, lambda now: seat.flow.opened(page, now))
 
     def closed(self, seat: Seat, page: str) -> None:
         """A page shows the widget no longer."""
-        self._soon(seat.flow.closed, page)
+        self._heard(seat, lambda _: seat.flow.closed(page))
 
     def reported(self, seat: Seat, report: Report) -> None:
         """A page has reported."""
-        self._soon(self._heard, seat, lambda now: seat.flow.report(report, now))
+        self._heard(seat, lambda now: seat.flow.report(report, now))
 
     def refresh(self, seat: Seat, *, whole: bool = False) -> None:
         """The picture is another one, though no record came."""
 
-        def renew() -> None:
+        def renew(now: float) -> None:
             seat.dirty = True
             seat.flow.whole |= whole
-            seat.changed_at = self._loop.time()
-            self._look(seat)
+            seat.changed_at = now
 
-        self._soon(renew)
+        self._heard(seat, renew)
 
-    def run(self, work: Callable[[], Any]) -> None:
+    def run(self, work: Callable[[], object]) -> None:
         """Call something in the feed's thread, soon; here where the thread has ended."""
-        self._soon(work)
-
-    def _soon(self, call: Callable[..., object], *arguments: Any) -> None:
-        # After the end nothing runs beside the caller any more.
+        self._posted.append(work)
+        # What the ending loop leaves undone is done by `end`; what comes after that, here.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._do_posted, context=self._context)
         if self.ended:
-            call(*arguments)
-            return
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:  # the loop has closed in between
-            call(*arguments)
+            with self._after:
+                self._do_posted()
 
     # In the feed's thread
 
+    def _do_posted(self) -> None:
+        while self._posted:
+            self._posted.popleft()()
+
     def _join(self, seat: Seat) -> None:
+        self._seats.append(seat)
+        _serving.add(self)
         if self.ended:
-            seat.ended()
+            self._finish(seat)
             return
         if self._subscriber is None:
-            feed = self._feed()
-            if feed is None:
-                return
-            self._subscriber = feed.lossless(self._offer)
-        self._seats.append(seat)
+            self._subscriber = self._feed.hub.lossless(self._offer)
         self._prepare(seat)
 
     def _leave(self, seat: Seat) -> None:
@@ -191,11 +126,15 @@ class Pump:
             return
         self._seats.remove(seat)
         self._sort()
-        seat.ended()
-        if not self._seats and self._subscriber is not None:
+        if seat.timer is not None:
+            seat.timer.cancel()
+            seat.timer = None
+        if self._seats:
+            return
+        _serving.discard(self)
+        if self._subscriber is not None:
             self._subscriber.close()
             self._subscriber = None
-            self._cancel_timer()
 
     def _sort(self) -> None:
         by_symbol: dict[str, list[Seat]] = {}
@@ -207,116 +146,166 @@ class Pump:
     def _prepare(self, seat: Seat) -> None:
         self._sort()
         if self.ended:
+            seat.flow.whole = True
+            self._look(seat)
             return
-        task = self._loop.create_task(self._prepared(seat))
+        task = self._loop.create_task(self._prepared(seat, seat.scene))
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._worked)
 
-    async def _prepared(self, seat: Seat) -> None:
-        feed = self._feed()
-        if feed is None:
-            return
-        inner = feed.inner
-        del feed  # a task that waits long keeps no feed alive
+    async def _prepared(self, seat: Seat, scene: Scene) -> None:
         told = ""
         try:
-            for need in seat.scene.needs():
-                await inner.subscribe(need.symbol, need.channel)
-            await seat.scene.prepare()
+            async with self._subscribing:  # what several widgets lack is asked for once
+                for need in scene.needs():
+                    await self._feed.subscribe(need.symbol, need.channel)
+            await scene.prepare()
         except MarketlabError as error:
             told = str(error)
-        seat.tell(told)
+        if seat.scene is not scene:
+            return
+        seat.say(told)
         seat.dirty = seat.flow.whole = True
         self._look(seat)
 
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled():
+            task.result()  # what it raises is the loop's to log
+
     def _offer(self, batch: Batch) -> None:
+        # Not at once: what is raised here would end the feed.
+        self._loop.call_soon(self._take, batch, context=self._context)
+
+    def _take(self, batch: Batch) -> None:
         by_symbol = self._by_symbol
         for record in batch:
             for seat in by_symbol.get(record.symbol, ()):
-                if seat.take(record):
-                    seat.changed_at = self._loop.time()
-                    self._look(seat)
+                try:
+                    news = seat.take(record)
+                except BaseException:
+                    self._give_up(seat)
+                    raise
+                if news:
+                    self._news(seat)
+
+    def _news(self, seat: Seat) -> None:
+        now = self._loop.time()
+        if now - seat.changed_at > _LIVELY_S:
+            _budget.renew()
+        seat.changed_at = now
+        self._look(seat)
 
     def _heard(self, seat: Seat, change: Callable[[float], None]) -> None:
-        change(self._loop.time())
-        self._look(seat)
+        def hear() -> None:
+            change(self._loop.time())
+            self._look(seat)
+
+        self.run(hear)
 
     def _look(self, seat: Seat) -> None:
         """Something about a widget has changed: make sure that we come back as soon as its next frame is due."""
-        if self.ended or seat not in self._seats:
+        if seat not in self._seats:
             return
         now = self._loop.time()
-        due = seat.flow.due(now, dirty=seat.dirty, share_hz=_share_hz(now))
-        if due is not None and (self._timer is None or due < self._timer.when()):
-            self._cancel_timer()
-            self._timer = self._loop.call_at(max(due, now), self._send)
+        if not self.ended:
+            self._come_back(seat, seat.due(now, _budget.share_hz(now)))
+        elif seat.flow.whole:
+            seat.put_out(State.STOPPED, now)
 
-    def _send(self) -> None:
-        """Send what is due, and come back when the next frame is."""
-        self._timer = None
-        if self.ended or not self._seats:
+    def _come_back(self, seat: Seat, due: float | None) -> None:
+        timer = seat.timer
+        if timer is not None:
+            if due is not None and timer.when() <= due:
+                return
+            timer.cancel()
+        seat.timer = None if due is None else self._loop.call_at(due, self._turn, seat, context=self._context)
+
+    def _turn(self, seat: Seat) -> None:
+        """Send a widget's frame where it is due, and come back when the next one is."""
+        seat.timer = None
+        if self.ended:
             return
         now = self._loop.time()
-        share, state = _share_hz(now), self._current_state()
-        soonest = now + HEARTBEAT_S
-        for seat in tuple(self._seats):
-            due = seat.flow.due(now, dirty=seat.dirty, share_hz=share)
-            if due is not None and due <= now + _EARLY_ENOUGH_S:
-                seat.put_out(state, now)
-                due = seat.flow.due(now, dirty=seat.dirty, share_hz=share)
-            if due is not None:
-                soonest = min(soonest, due)
-        self._timer = self._loop.call_at(soonest, self._send)
+        share_hz = _budget.share_hz(now)
+        due = seat.due(now, share_hz)
+        if due is not None and due <= now + _EARLY_ENOUGH_S:
+            if seat.flow.silent(now) and seat.heard():
+                seat.flow.abandon()
+                return
+            try:
+                seat.put_out(self._state(), now)
+            except BaseException:
+                self._give_up(seat)
+                raise
+            due = seat.due(now, share_hz)
+        self._come_back(seat, due)
 
-    def _current_state(self) -> State:
-        feed = self._feed()
-        if feed is None:
-            return State.STOPPED
-        if not feed.running:
-            self._tell_failure(feed.inner.failure)
-            return State.STOPPED
-        return State.RUNNING if feed.inner.connected else State.RECONNECTING
+    def _give_up(self, seat: Seat) -> None:
+        self._leave(seat)
+        seat.say("This widget has failed; the log says why.")
 
-    def _tell_failure(self, failure: BaseException | None) -> None:
-        if failure is not None and not self._failure_told:
-            self._failure_told = True
-            for seat in self._seats:
-                seat.tell(f"The feed has ended: {failure}")
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _state(self) -> State:
+        if self._feed.running:
+            return State.RUNNING if self._feed.connected else State.RECONNECTING
+        for seat in self._seats if self._feed.failure is not None else ():
+            seat.say(f"The feed has ended: {self._feed.failure}")
+        return State.STOPPED
 
     def end(self) -> None:
         """The feed has stopped: every widget gets a last frame that says so. The thread of the feed has ended."""
-        if self.ended:
-            return
-        self.ended = True
-        now = time.monotonic()
-        for seat in self._seats:
-            seat.flow.whole = True
-            seat.put_out(State.STOPPED, now)
-            seat.ended()
-        self._seats.clear()
-        self._by_symbol.clear()
+        with self._after, contextlib.ExitStack() as endings:
+            if self.ended:
+                return
+            self.ended = True
+            self._do_posted()
+            self._state()
+            for seat in self._seats:
+                endings.callback(self._finish, seat)
+
+    def _finish(self, seat: Seat) -> None:
+        seat.flow.whole = True
+        seat.put_out(State.STOPPED, time.monotonic())
+        seat.ended()
+
+
+class _Budget:
+    """What each of the widgets may send in which something happens."""
+
+    def __init__(self) -> None:
+        self._hz = MESSAGES_PER_SECOND
+        self._until = 0.0
+
+    def renew(self) -> None:
+        """There is one more."""
+        self._until = 0.0
+
+    def share_hz(self, now: float) -> float:
+        if now >= self._until:
+            self._until = now + _SHARE_S
+            seats = [seat for pump in tuple(_serving) for seat in pump.seats]
+            lively = sum(now - seat.changed_at < _LIVELY_S and seat.flow.watched for seat in seats)
+            self._hz = MESSAGES_PER_SECOND / max(lively, 1)
+        return self._hz
+
+
+_budget = _Budget()
+_pumps: "weakref.WeakKeyDictionary[LiveFeed, Pump]" = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+_serving: set[Pump] = set()
 
 
 def pump_of(feed: LiveFeed) -> Pump:
     """The pump of a feed; made when it is first asked for."""
-    pump = _pumps.get(feed)
-    if pump is None:
+    with _making:
+        pump = _pumps.get(feed)
+        if pump is not None:
+            return pump
         pump = _pumps[feed] = Pump(feed)
-        feed.when_stopped(pump.end)
+    feed.when_stopped(pump.end)
     return pump
 
 
 def running_pumps() -> int:
     """How many pumps serve widgets in this process."""
-    return sum(bool(pump.seats) for pump in _pumps.values())
-
-
-def _share_hz(now: float) -> float:
-    seats = (seat for pump in tuple(_pumps.values()) for seat in pump.seats)
-    busy = sum(seat.flow.watched and now - seat.changed_at < _LIVELY_S for seat in seats)
-    return MESSAGES_PER_SECOND / max(busy, 1)
+    return sum(not pump.ended for pump in tuple(_serving))

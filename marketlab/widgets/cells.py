@@ -1,0 +1,88 @@
+"""The cells of a notebook: what the former run of one has made, and whether one runs."""
+
+import time
+import weakref
+from typing import Any, Protocol
+
+from IPython.core.getipython import get_ipython
+
+from marketlab.widgets.shown import request
+
+__all__ = ["is_listening", "replace_former"]
+
+_LISTENING_AFTER_S = 5.0
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+# By cell: the run that has made something, and what that was.
+_by_cell: "dict[str, tuple[str, weakref.WeakSet[_Closable]]]" = {}
+
+
+def replace_former(made: _Closable, what: str) -> None:
+    """Close what the former run of the cell that runs now has made; outside of a kernel, what was called the same.
+
+    What is made while no cell runs, such as by a click, replaces nothing.
+    """
+    cell, run = _running_cell() or (what, str(id(made)))
+    _runs.watch()
+    if not cell:
+        return
+    former = _by_cell.get(cell)
+    if former is None or former[0] != run:
+        for old in () if former is None else tuple(former[1]):
+            old.close()
+        former = _by_cell[cell] = (run, weakref.WeakSet())
+    former[1].add(made)
+
+
+def is_listening() -> bool:
+    """Whether no cell has run for some seconds, so that the kernel has heard whatever was said to it."""
+    return _runs.idle_s > _LISTENING_AFTER_S
+
+
+def _running_cell() -> tuple[str, str] | None:
+    """The cell, or nothing where none runs, and the run; None outside of a kernel."""
+    message = request()
+    if not message:
+        return None
+    # Who runs a notebook without a page, such as nbconvert, does not say which cell it is; its text does.
+    cell = message.get("metadata", {}).get("cellId") or message.get("content", {}).get("code", "")
+    return str(cell), str(message["header"]["msg_id"])
+
+
+class _Runs:
+    """Notes when cells run."""
+
+    def __init__(self) -> None:
+        self._shell: Any = None
+        self._running = 0
+        self._ended = 0.0
+
+    def watch(self) -> None:
+        """Begin with the shell that there is, once."""
+        shell: Any = get_ipython()
+        if shell is None or shell is self._shell:
+            return
+        self._shell = shell
+        self._running = int("code" in request().get("content", {}))
+        self._ended = time.monotonic()
+        shell.events.register("pre_run_cell", self._begin)
+        shell.events.register("post_run_cell", self._end)
+
+    def _begin(self, _: Any) -> None:
+        self._running += 1
+
+    def _end(self, _: Any) -> None:
+        self._running = max(self._running - 1, 0)
+        self._ended = time.monotonic()
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since a cell ran; 0 while one does, and outside of a notebook."""
+        return 0.0 if self._running or self._shell is None else time.monotonic() - self._ended
+
+
+_runs = _Runs()

@@ -1,0 +1,126 @@
+"""A widget's place at the pump: its scene, its flow, and what has changed since its last frame."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from marketlab.errors import MarketlabError
+from marketlab.records import Record
+from marketlab.widgets.contract import Frame, Kind, Scene, State, pack
+from marketlab.widgets.flow import Flow
+
+__all__ = ["Seat"]
+
+
+class Seat:
+    """A widget's place at the pump. Everything in it belongs to the feed's thread.
+
+    Args:
+        scene: What is drawn.
+        send: Takes a packed frame to the browser; called in the feed's thread, and never waits.
+        tell: Told, in the feed's thread, what cannot be had, in one sentence; empty: all is well again.
+        ended: Called when the feed has stopped.
+        rate: Frames a second, at most.
+        heard: Whether what pages say now is heard soon, since nothing else is being done; asked in the feed's thread.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        send: Callable[[bytes], None],
+        tell: Callable[[str], None],
+        ended: Callable[[], None],
+        rate: float = 60.0,
+        heard: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.scene = scene
+        self.send = send
+        self.tell = tell
+        self.ended = ended
+        self.heard = heard
+        self.flow = Flow(rate)
+        self.dirty = True
+        self.origin = ""
+        self.changed_at = 0.0
+        self.frames_sent = 0
+        self.bytes_sent = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self.paused = False
+        self._held: Sequence[Frame] = ()
+        self._told = ""
+        self._oldest = 0
+        self._newest = 0
+
+    def pause(self, paused: bool) -> None:
+        """Hold the picture as it is now, or the first one that there is; or go on."""
+        self.paused, self._held = paused, ()
+        self.flow.whole = self.dirty = True
+
+    def show(self, scene: Scene) -> None:
+        """Draw something else from now on."""
+        self.scene, self.origin, self._held = scene, "", ()
+        self._oldest = self._newest = 0
+        self.flow.whole = self.dirty = True
+
+    def take(self, record: Record) -> bool:
+        """Take a record of one of the scene's symbols; returns whether it is the first news since the last frame."""
+        if not self.scene.take(record):
+            return False
+        self.origin = record.origin
+        self._newest = record.received
+        if self._oldest:
+            return False
+        self._oldest = record.received
+        first, self.dirty = not self.dirty, True
+        return first
+
+    def due(self, now: float, share_hz: float) -> float | None:
+        """When its next frame is; see `Flow.due`."""
+        return self.flow.due(now, dirty=self.dirty and not self._held, share_hz=share_hz)
+
+    def put_out(self, state: State, now: float) -> None:
+        """Send the picture as it is now; only its state where it is paused or not yet there."""
+        frames = self._picture() or (Frame(Kind.BLANK),)
+        if self.paused and state is State.RUNNING:
+            state = State.PAUSED
+        sequence = self.flow.sent(now, len(frames))
+        for place, frame in enumerate(frames):
+            packed = pack(
+                frame,
+                sequence=sequence + place,
+                state=state,
+                origin=self.origin,
+                oldest=self._oldest,
+                newest=self._newest,
+                sent=time.time_ns() // 1000,
+            )
+            self.send(packed)
+            self.frames_sent += 1
+            self.bytes_sent += len(packed)
+        self.dirty = False
+        self._oldest = self._newest = 0
+
+    def say(self, notice: str) -> None:
+        """Tell something where it has not been told yet."""
+        if notice != self._told:
+            self._told = notice
+            self.tell(notice)
+
+    def _picture(self) -> Sequence[Frame]:
+        if self._held:
+            return self._held if self.flow.whole else ()
+        try:
+            frames = self.scene.frames(whole=self.flow.whole or self.paused)
+        except MarketlabError as error:
+            self.say(str(error))
+            return ()
+        if self.paused:
+            self._held = [_copy(frame) for frame in frames]
+        return frames
+
+
+def _copy(frame: Frame) -> Frame:
+    # A scene's columns may go on changing.
+    return msgspec.structs.replace(frame, columns=[tuple(column) for column in frame.columns])
