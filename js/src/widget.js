@@ -54,7 +54,7 @@ function transportOf(model) {
       try {
         model.send(message);
       } catch (error) {
-        if (!/comm|kernel|disposed|closed/i.test(String(error))) throw error;
+        if (!/cannot send|comm|kernel|disposed|closed/i.test(String(error))) throw error;
       }
     },
     get: (name) => model.get(name),
