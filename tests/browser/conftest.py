@@ -85,10 +85,10 @@ def notebook(chromium: "Browser", laboratory: Laboratory) -> Iterator[Opener]:
         return opened[-1]
 
     yield opener
+    print(*(page.story() for page in opened), sep="\n")  # seen only beside a failure
     context.close()
     laboratory.end_kernels()
     for page in opened:
-        print(page.story())  # seen only beside a failure
         page.check()
 
 

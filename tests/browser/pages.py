@@ -224,9 +224,15 @@ class NotebookPage:
         self._tolerated.append(words)
 
     def story(self) -> str:
-        """What cells and page complain about, and what the laboratory said last, for whoever wonders at a failure."""
-        complaints = "\n".join(("Errors on the page:", *self.errors))
-        return f"{complaints}\nJupyterLab said:\n{self.laboratory.log()}"
+        """What page, cells, widgets and laboratory say, for whoever wonders at a failure."""
+        shown = "() => [...document.querySelectorAll('.ml-widget')].map(el => [{...el.dataset}, el.mlView?.painted])"
+        told = {
+            "errors on the page": self.errors,
+            "errors in cells": self.failures(),
+            "widgets": self.evaluate(shown),
+            "kernel": self.evaluate(f"() => {_KERNEL}?.status"),
+        }
+        return "\n".join([f"{what}: {words}" for what, words in told.items()] + [self.laboratory.log()])
 
     def check(self) -> None:
         """Judge what page and browser have done.
