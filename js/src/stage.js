@@ -138,6 +138,8 @@ export class Stage {
 
   take(frame) {
     this._fresh.set(frame.kind, frame);
+    // A view that paints through a library, which waits for the screen by itself, has to tell it before.
+    if (this.visible()) this.view.took?.(frame);
   }
 
   /** Paint what is new; the newest frame of it. */

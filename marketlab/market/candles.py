@@ -189,6 +189,11 @@ class Candles:
         self._last_id: int | None = None
         self._expected: int | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether everything of the running period so far was seen, from its first moment on."""
+        return self._running is not None and self._running.complete
+
     def add(self, trade: Trade) -> list[Kline]:
         """Take the next trade and return the periods that it ends, in order; those not seen in full are not `closed`.
 

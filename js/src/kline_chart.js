@@ -1,0 +1,240 @@
+/** Klines: candles over volume, lines over them, a legend, buttons for the interval. */
+
+import { Bars } from "./chart/bars.js";
+import { Candles, lineColour } from "./chart/candles.js";
+import CHART_STYLE from "./chart/chart.css";
+import { command } from "./chart/keys.js";
+import { Legend } from "./chart/legend.js";
+import { overlay } from "./chart/overlays.js";
+import { Switch } from "./chart/switch.js";
+import { clock, intervalName, moment } from "./chart/times.js";
+import { Flag, Kind } from "./frame.js";
+import { arrow, formatter, percent } from "./numbers.js";
+import { widget } from "./widget.js";
+
+const ASK_AGAIN_MS = 500;
+const NEAR_THE_EDGE = 5;
+const WIDE = 760;
+const LEGEND = 24;
+const HELP = "Arrow keys move and zoom, digits choose the interval, Home and End go to the oldest and newest bar.";
+
+class KlineView {
+  constructor(stage) {
+    this.stage = stage;
+    this.bars = new Bars();
+    this.overlays = [];
+    this.pointedAt = null;
+    this._taken = -1;
+    this._asked = 0;
+    this._touched = false;
+    this._build();
+    this.candles = new Candles(this.canvas, {
+      pointed: (seconds) => this._point(seconds),
+      moved: (from) => this._moved(from),
+    });
+    this._listen();
+    for (const name of ["interval", "intervals"]) stage.onChange(name, () => this._choices());
+    for (const name of ["price_decimals", "overlays"]) stage.onChange(name, () => this._again());
+    this._choices();
+    this._line();
+  }
+
+  _build() {
+    const make = (kind, name) => Object.assign(document.createElement(kind), { className: name });
+    const style = Object.assign(document.createElement("style"), { textContent: CHART_STYLE });
+    this.element = make("div", "ml-chart");
+    this.legend = new Legend();
+    this.switch = new Switch((interval) => this.stage.set("interval", interval));
+    this.narrow = make("div", "ml-chart-bar ml-chart-choices");
+    const bar = make("div", "ml-chart-bar");
+    bar.append(this.legend.element);
+    this.place = make("div", "ml-chart-canvas");
+    this.canvas = document.createElement("div");
+    this.canvas.tabIndex = 0;
+    this.canvas.setAttribute("role", "application");
+    this.canvas.setAttribute("aria-roledescription", "chart");
+    this.canvas.setAttribute("aria-label", HELP);
+    // JupyterLab would take digits and arrows for its own commands.
+    this.element.dataset.lmSuppressShortcuts = "true";
+    this.place.append(this.canvas);
+    this.element.append(style, this.narrow, bar, this.place);
+    this.stage.body.append(this.element);
+  }
+
+  _listen() {
+    const { canvas } = this;
+    canvas.addEventListener("keydown", (event) => this._press(event));
+    canvas.addEventListener("focus", () => this.candles.chosen(true));
+    canvas.addEventListener("blur", () => this.candles.chosen(false));
+    canvas.addEventListener("pointerdown", () => {
+      this._touched = true;
+      canvas.focus({ preventScroll: true });
+    });
+  }
+
+  _press(event) {
+    const [what, amount] = command(event) ?? [];
+    if (!what) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this._touched = true;
+    if (what !== "choose") this.candles[what](amount);
+    else if (this.switch.names[amount]) this.stage.set("interval", this.switch.names[amount]);
+  }
+
+  _choices() {
+    this.switch.offer(this.stage.get("intervals") ?? [], this.stage.get("interval"));
+    this._name();
+  }
+
+  /** The header says what is drawn, and what is on its way. */
+  _name() {
+    const wanted = this.stage.get("interval");
+    const drawn = this.bars.interval ? intervalName(this.bars.interval) : wanted;
+    this.stage.header.set({ detail: drawn === wanted ? drawn : `${drawn} → ${wanted}` });
+  }
+
+  _line() {
+    this.overlays = (this.stage.get("overlays") ?? []).map(overlay).filter(Boolean);
+    this.candles.lined(this.overlays.length);
+  }
+
+  // What the kernel sends
+
+  /** A frame is here. Drawn at once: the library paints at the next frame of the screen by itself. */
+  took(frame) {
+    if (frame.kind !== Kind.BARS && frame.kind !== Kind.BARS_SNAPSHOT) return;
+    if (frame.sequence <= this._taken && frame.sequence > this._taken - 1000) return;
+    this._taken = frame.sequence;
+    if (frame.kind === Kind.BARS_SNAPSHOT && this._isEarly(frame)) return;
+    const former = this.bars.interval;
+    const from = this.bars.take(frame);
+    if (former !== this.bars.interval) this._touched = false;
+    if (from === null) this._askWhole();
+    else if (from < this.bars.list.length) this._reckon(from);
+    this.drawn = frame;
+  }
+
+  /** While another interval's history is on its way, the old picture stays. */
+  _isEarly(frame) {
+    if (!(frame.flags & Flag.LOADING) || !this.bars.list.length) return false;
+    const [count] = frame.counts;
+    return frame.numbers[9 * count + 1] !== this.bars.interval;
+  }
+
+  _reckon(from) {
+    const { bars, overlays, candles } = this;
+    const trimmed = from ? bars.trim() : 0;
+    for (const each of overlays) {
+      each.trim(trimmed);
+      each.reckon(bars, Math.max(from - trimmed, 0));
+    }
+    if (from === 0 || trimmed) candles.setAll(bars, overlays, !this._touched);
+    else candles.setFrom(bars, overlays, from, !this._touched);
+  }
+
+  _askWhole() {
+    const now = performance.now();
+    if (now - this._asked < ASK_AGAIN_MS) return;
+    this._asked = now;
+    this.stage.ask("whole");
+  }
+
+  // What is painted
+
+  paint(frames) {
+    for (const frame of frames) this.took(frame);
+    const { bars, stage } = this;
+    const { last } = bars;
+    if (!last) return;
+    const format = this._format();
+    this._name();
+    stage.header.set({ last: format(last.close), change: bars.change });
+    this._legend(format);
+    this._tell(last, format);
+  }
+
+  _format() {
+    return formatter(this.stage.get("price_decimals"));
+  }
+
+  _legend(format) {
+    const { bars } = this;
+    const pointed = this.pointedAt === null ? -1 : bars.indexOf(this.pointedAt);
+    this.legend.show(bars, pointed < 0 ? bars.list.length - 1 : pointed, this.overlays, format);
+  }
+
+  /** For tests, and for whoever cannot see. */
+  _tell(last, format) {
+    const { bars, stage, drawn } = this;
+    const values = Object.fromEntries(this.overlays.map(({ name, values }) => [name, values.at(-1)]));
+    Object.assign(stage.root.mlView.drawn, {
+      id: drawn?.id ?? 0,
+      bars: bars.list.length,
+      first: bars.list[0].time,
+      interval: intervalName(bars.interval),
+      revision: bars.revision,
+      marked: bars.list.filter(({ mark }) => mark).length,
+      overlays: values,
+      ...last,
+    });
+    if (last.time === this._spokenOf) return;
+    this._spokenOf = last.time;
+    const at = moment(last.time / 1e6, bars.interval);
+    const change = `${arrow(bars.change)} ${percent(bars.change)} in ${bars.list.length} bars`;
+    stage.announce(`${stage.get("symbol")} ${intervalName(bars.interval)}, ${at} UTC: ${format(last.close)}, ${change}`);
+  }
+
+  _point(seconds) {
+    this.pointedAt = seconds === null ? null : seconds * 1e6;
+    this.stage.invalidate();
+  }
+
+  _moved(from) {
+    if (!this._touched || from > NEAR_THE_EDGE || !this.bars.list.length) return;
+    const oldest = this.bars.list[0].time;
+    // Where older ones were asked for and none came, there are none.
+    if (this._oldest === oldest) return;
+    this._oldest = oldest;
+    this.stage.ask("older");
+  }
+
+  // Its place on the page
+
+  resized(width, height) {
+    const home = width >= WIDE ? this.stage.header.tools : this.narrow;
+    if (this.switch.element.parentNode !== home) home.append(this.switch.element);
+    const above = home === this.narrow ? 2 * LEGEND : LEGEND;
+    this.candles.resized(width, Math.max(height - above, 40));
+  }
+
+  themed() {
+    this.candles.themed(this.stage.theme);
+    this._again();
+  }
+
+  /** The same bars in another dress. */
+  _again() {
+    this._line();
+    this.candles.written(this._format(), this.stage.get("price_decimals"));
+    if (this.bars.list.length) {
+      for (const each of this.overlays) each.reckon(this.bars, 0);
+      this.candles.setAll(this.bars, this.overlays, false);
+    }
+    this.legend.name(this.overlays.map((each, place) => this._named(each, place)));
+    this.stage.invalidate();
+  }
+
+  _named(each, place) {
+    const since = this.bars.list.length ? each.since?.(this.bars) : null;
+    const hint = since ? `since ${clock(since / 1e6, true)} UTC, the first trade that is known of its day` : "";
+    return { name: each.name, colour: lineColour(this.stage.theme, place), hint };
+  }
+
+  destroy() {
+    this.candles.destroy();
+    this.switch.element.remove();
+  }
+}
+
+export default widget("kline_chart", (stage) => new KlineView(stage));

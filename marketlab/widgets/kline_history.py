@@ -1,0 +1,98 @@
+"""What lies before the stream: klines out of a store, and the rest over REST."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from marketlab.errors import MarketlabError, UnknownExchange, UnknownSymbol
+from marketlab.records import Gap, Kline
+from marketlab.stores.contract import Store
+from marketlab.streams.feed import Feed
+from marketlab.widgets.kline_bars import Bars
+
+__all__ = ["History"]
+
+_PAGE = 1_000
+
+
+class History:
+    """Fills a chart's window, in the thread of the feed.
+
+    Args:
+        feed: Whose exchange is asked.
+        symbol: A canonical symbol.
+        store: Asked first, in another thread; None: everything comes over REST.
+    """
+
+    def __init__(self, feed: Feed, symbol: str, store: Store | None = None) -> None:
+        self._feed = feed
+        self._symbol = symbol
+        self._store = store
+
+    async def fill(self, bars: Bars) -> None:
+        """Add the klines of the window that are missing, and those of its first day before it.
+
+        The store gives what is closed. From the first period on that it lacks, the exchange is asked, which gives the
+        running one too. What the exchange or the store can tell is added even where the other one fails.
+
+        Raises:
+            MarketlabError: one of them could not be asked; said when the other one was.
+        """
+        now = await self._now()
+        end = bars.period(now)[0]
+        start = bars.lead(bars.start(end, bars.size))
+        failure = await self._from_store(bars, start, end)
+        await self._from_exchange(bars, bars.missing(start, end), now)
+        if failure is not None:
+            raise failure
+
+    async def _now(self) -> int:
+        answer = await self._feed.rest.fetch(self._feed.exchange.time_request())
+        return self._feed.exchange.time(answer.body)
+
+    async def _from_store(self, bars: Bars, start: int, end: int) -> MarketlabError | None:
+        if self._store is None:
+            return None
+        try:
+            klines, gaps = await asyncio.to_thread(self._read, self._store, bars.interval, start, end)
+        except MarketlabError as error:
+            return error
+        for kline in klines:
+            bars.add(kline)
+        for gap in gaps:
+            bars.heal(gap.start, gap.end)
+        return None
+
+    def _read(self, store: Store, interval: str, start: int, end: int) -> tuple[list[Kline], list[Gap]]:
+        klines: list[Kline] = self._rows(store, "klines", start, end, interval)
+        gaps: list[Gap] = self._rows(store, "gaps", start, end)
+        touching = ("trade", f"kline_{interval}")
+        return klines, [gap for gap in gaps if gap.healed_at is not None and gap.channel in touching]
+
+    def _rows(self, store: Store, name: str, start: int, end: int, interval: str | None = None) -> list[Any]:
+        from marketlab import tables
+
+        exchange, first, last = self._feed.exchange.name, _moment(start), _moment(end)
+        try:
+            table = store.read(name, exchange=exchange, symbol=self._symbol, interval=interval, start=first, end=last)
+        except (UnknownExchange, UnknownSymbol):  # it may begin to be stored just now
+            return []
+        return tables.to_records(name, table)
+
+    async def _from_exchange(self, bars: Bars, start: int, now: int) -> None:
+        exchange, rest = self._feed.exchange, self._feed.rest
+        while True:
+            asked = exchange.klines_request(self._symbol, bars.interval, start, None, _PAGE)
+            page = [record for record in await rest.records(asked) if isinstance(record, Kline)]
+            for kline in page:
+                # The last one of an answer does not say that it is over; the time that was asked for before does.
+                bars.add(kline if kline.close_time >= now else msgspec.structs.replace(kline, closed=True))
+            if len(page) < _PAGE:
+                return
+            start = page[-1].close_time + 1
+
+
+def _moment(time: int) -> datetime:
+    return datetime.fromtimestamp(time / 1_000_000, UTC)

@@ -1,0 +1,95 @@
+"""Lines over the candles: moving averages, and the day's volume weighted average price."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from marketlab.errors import UsageError
+from marketlab.widgets.kline_bars import DAY, MISSING, Anchor, Row
+
+__all__ = ["Overlay", "line", "parse"]
+
+_WRITTEN = re.compile(r"(sma|ema)[ (]?\s*([1-9]\d{0,3})\)?", re.IGNORECASE)
+_LONGEST = 1_000
+
+
+class Overlay(msgspec.Struct, frozen=True):
+    """A line over the candles. `length` counts bars; 0 where there is no such thing."""
+
+    kind: Literal["sma", "ema", "vwap"]
+    length: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.length}" if self.length else self.kind
+
+
+def parse(text: str) -> Overlay:
+    """What a text such as `sma 20`, `ema 50` or `vwap` means.
+
+    Raises:
+        UsageError: nothing that could be drawn.
+    """
+    wanted = text.strip()
+    if wanted.lower() == "vwap":
+        return Overlay("vwap")
+    written = _WRITTEN.fullmatch(wanted)
+    if written is None or int(written[2]) > _LONGEST:
+        raise UsageError(
+            f"There is no overlay {text!r}: write 'sma 20' or 'ema 50' with a number of bars up to {_LONGEST:,}, or 'vwap'."
+        )
+    return Overlay("sma" if written[1].lower() == "sma" else "ema", int(written[2]))
+
+
+def line(overlay: Overlay, rows: Sequence[Row], anchor: Anchor, interval_us: int) -> list[float | None]:
+    """An overlay's value at each bar; None where there is none.
+
+    A simple average needs all its bars, of which none may be missing. An exponential one begins with the simple one of
+    its first bars. The volume weighted one begins anew with each UTC day, and is not drawn where a bar is a day or
+    longer.
+    """
+    if overlay.kind == "vwap":
+        return _vwap(rows, anchor) if interval_us < DAY else [None] * len(rows)
+    closes = [None if int(row[8]) & MISSING else row[4] for row in rows]
+    return _sma(closes, overlay.length) if overlay.kind == "sma" else _ema(closes, overlay.length)
+
+
+def _sma(closes: Sequence[float | None], length: int) -> list[float | None]:
+    values: list[float | None] = []
+    for end in range(1, len(closes) + 1):
+        last = [close for close in closes[max(end - length, 0) : end] if close is not None]
+        values.append(sum(last) / length if len(last) == length else None)
+    return values
+
+
+def _ema(closes: Iterable[float | None], length: int) -> list[float | None]:
+    values: list[float | None] = []
+    first: list[float] = []
+    value: float | None = None
+    for close in closes:
+        if close is None:
+            values.append(None)
+            continue
+        if value is not None:
+            value += (close - value) * 2 / (length + 1)
+        else:
+            first.append(close)
+            if len(first) == length:
+                value = sum(first) / length
+        values.append(value)
+    return values
+
+
+def _vwap(rows: Sequence[Row], anchor: Anchor) -> list[float | None]:
+    values: list[float | None] = []
+    quote_volume, volume = anchor.quote_volume, anchor.volume
+    day = anchor.time // DAY
+    for row in rows:
+        if int(row[0] // DAY) != day:
+            day, quote_volume, volume = int(row[0] // DAY), 0.0, 0.0
+        if not int(row[8]) & MISSING:
+            quote_volume += row[6]
+            volume += row[5]
+        values.append(quote_volume / volume if volume and not int(row[8]) & MISSING else None)
+    return values
