@@ -29,6 +29,7 @@ export class Stage {
     this._fresh = new Map();
     this._wanted = true;
     this._seen = false;
+    this._onPage = false;
     this._spoken = 0;
     this._reconnecting = 0;
   }
@@ -105,6 +106,11 @@ export class Stage {
   _watchSize() {
     const measured = () => {
       const { width, height } = this.body.getBoundingClientRect();
+      // Outside of the page nothing has the page's colours.
+      if (!this._onPage && this.root.isConnected) {
+        this._onPage = true;
+        this._dress();
+      }
       if (width && height) this.view.resized?.(width, height);
       this.invalidate();
     };
