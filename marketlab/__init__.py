@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         UsageError,
         WriteRejected,
     )
-    from marketlab.lab import live, local_exchange, open_store
+    from marketlab.lab import dashboard, live, local_exchange, open_store
     from marketlab.records import AggTrade, BookSnapshot, BookUpdate, Gap, Kline, Quote, Ticker, Trade
     from marketlab.streams.feed import Feed
     from marketlab.widgets import BookLadder, KlineChart, TimeAndSales, Watchlist
@@ -65,6 +65,7 @@ __all__ = [
     "WriteRejected",
     "__version__",
     "charts",
+    "dashboard",
     "live",
     "local_exchange",
     "open_store",
@@ -80,7 +81,7 @@ _PLACES = {
         "ConnectionLost ExchangeError MarketlabError MissingDependency RateLimited Rejected StoreError StoreUnavailable "
         "TapeError UnknownExchange UnknownSymbol UnreadableFrame Unsupported UsageError WriteRejected"
     ),
-    "marketlab.lab": "live local_exchange open_store",
+    "marketlab.lab": "dashboard live local_exchange open_store",
     "marketlab.records": "AggTrade BookSnapshot BookUpdate Gap Kline Quote Ticker Trade",
     "marketlab.streams.feed": "Feed",
     "marketlab.widgets": "BookLadder KlineChart TimeAndSales Watchlist",

@@ -8,6 +8,7 @@ import { formatter, short } from "./numbers.js";
 import { widget } from "./widget.js";
 
 const SPOKEN_MS = 5000;
+const NARROW = 400;
 
 /** Keys and what they do to a reading: rows to move, or a row to go to. */
 const KEYS = {
@@ -69,6 +70,7 @@ class TimeAndSales {
   resized(width, height) {
     this.surface.resize(width, height);
     this.visible = rowsIn(height);
+    this.narrow = width < NARROW;
   }
 
   paint(frames, now) {
@@ -91,7 +93,8 @@ class TimeAndSales {
   _head(live, look, now) {
     const { stage } = this;
     const last = live.count ? look.price(live.prices[0]) : "";
-    stage.header.set({ detail: look.least ? `from ${look.least}` : "", last });
+    // The first row says the price too, so that where there is no room nothing is lost.
+    stage.header.set({ detail: look.least ? `from ${look.least}` : "", last: this.narrow ? "" : last });
     put(this.rate, `${short(live.rate)}/s`);
     if (!live.count || now - this.spoken < SPOKEN_MS) return;
     this.spoken = now;

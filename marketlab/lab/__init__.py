@@ -1,6 +1,6 @@
 """The composition root: wires streams, stores and the local exchange, as the settings say.
 
-`live`, `open_store` and `local_exchange` are what a notebook starts with; `collect`, `record` and `replay` of the
+`live`, `open_store`, `local_exchange` and `dashboard` are what a notebook starts with; `collect`, `record` and `replay` of the
 command line use the modules beside this one.
 """
 
@@ -13,9 +13,10 @@ from marketlab.exchange_server.local import LocalExchange
 from marketlab.streams.live import LiveFeed
 
 if TYPE_CHECKING:
+    from marketlab.lab.dashboards import Dashboard
     from marketlab.stores.contract import Store
 
-__all__ = ["live", "local_exchange", "open_store"]
+__all__ = ["dashboard", "live", "local_exchange", "open_store"]
 
 _HIGHEST_PORT = 65_535
 
@@ -134,6 +135,40 @@ def local_exchange(
         else TapeSource(*tapes)
     )
     return LocalExchange(source, speed=speed, port=port)
+
+
+def dashboard(
+    feed: LiveFeed,
+    symbols: str | Iterable[str] | None = None,
+    interval: str = "1m",
+    store: "str | Store | None" = None,
+    height: int = 640,
+    palette: str = "default",
+) -> "Dashboard":
+    """A feed at a glance: a watchlist whose selected symbol is shown as chart, ladder and trades, with controls.
+
+    What it needs is subscribed to where the feed lacks it. Running its cell again replaces it; `close()` ends it.
+
+    Args:
+        feed: what `live` returned.
+        symbols: in any spelling; else those of the feed.
+        interval: of the chart's bars.
+        store: where the chart looks for history first: a URL, or what `open_store` returned.
+        height: pixels of the whole where there is room for three columns.
+        palette: `default`, or `cvd` for colours that people tell apart who cannot tell green from red.
+
+    Raises:
+        UsageError: not a feed, no symbol, an interval that the exchange has not, or a wrong height or palette.
+        UnknownSymbol: the exchange lists no such symbol.
+        MissingDependency: ipywidgets or anywidget is not installed.
+    """
+    try:
+        from marketlab.lab.dashboards import Dashboard
+    except ModuleNotFoundError as error:
+        from marketlab.extras import missing
+
+        raise missing(error, "dashboard()") or error from None
+    return Dashboard(feed, symbols, interval, store, height, palette)
 
 
 def _several(names: object, what: str) -> tuple[str, ...] | None:

@@ -1,5 +1,7 @@
 """Newest trades, live in a notebook."""
 
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import traitlets as t
@@ -43,14 +45,13 @@ class TimeAndSales(LiveWidget):
 
     def scene(self) -> Scene:
         """Its trades."""
-        feed, symbol, least = self.feed, self.symbol, self.least
         return TradeScene(
-            feed.inner,
-            symbol,
+            self.feed.inner,
+            self.symbol,
             self.rows,
-            least,
+            self.least,
             self.large,
-            past=lambda: _past(feed, symbol, least),
+            past=_past(self.feed, self.symbol, self.least),
             decimals=(self.price_decimals, self.size_decimals),
             palette=self.palette,
         )
@@ -60,8 +61,18 @@ class TimeAndSales(LiveWidget):
         return {"symbol", "rows", "least", "large", "palette"}
 
 
-def _past(feed: LiveFeed, symbol: str, least: float) -> list[Trade]:
-    table = feed.trades(symbol)
-    newest = table.filter(table["size"] >= least).tail(KEPT)
-    in_numbers = newest.with_columns(newest["time"].to_physical(), newest["received"].to_physical())
-    return [Trade(**row) for row in in_numbers.iter_rows(named=True)]
+def _past(feed: LiveFeed, symbol: str, least: float) -> Callable[[], Sequence[Trade]]:
+    # A scene that held the feed would keep it alive after the last one who refers to it.
+    seen = weakref.ref(feed)
+
+    def trades() -> Sequence[Trade]:
+        found = seen()
+        if found is None:
+            return ()
+        from marketlab import tables
+
+        table = found.trades(symbol)
+        newest: list[Trade] = tables.to_records("trades", table.filter(table["size"] >= least).tail(KEPT))
+        return newest
+
+    return trades
