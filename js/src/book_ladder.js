@@ -8,7 +8,7 @@ import { between, cost, read, tradedLevels } from "./ladder/book.js";
 import { Brush } from "./ladder/brush.js";
 import { draw } from "./ladder/draw.js";
 import { Flashes } from "./ladder/flash.js";
-import { columnsFor, levelAt, rowsFor, yOf } from "./ladder/layout.js";
+import { SPREAD, columnsFor, levelAt, rowsFor, yOf } from "./ladder/layout.js";
 import { Parts } from "./ladder/parts.js";
 import { Place } from "./ladder/place.js";
 import { another, decimalsOf, steps } from "./ladder/steps.js";
@@ -126,7 +126,7 @@ class BookLadder {
     const best = book.best.ask || book.best.bid;
     const price = Math.max(wider("price", write.price(most("prices"))), brush.widthOf(write.fine(best), text.size));
     const columns = columnsFor(brush.width, {
-      size: wider("size", write.size(this.scale.size)),
+      size: wider("size", (book.group && book.known ? "≥" : "") + write.size(this.scale.size)),
       price: price + 4, // the best ones are bold
       total: wider("total", write.size(most("totals"))),
       value: wider("value", write.whole(most("values"))),
@@ -197,7 +197,8 @@ class BookLadder {
     if (!pointed) return this.parts.hideCard();
     const y = yOf(rows, pointed.name, pointed.index) + place.shift;
     const lines = costLines(cost(book, pointed.name, pointed.index), pointed.name, write);
-    return this.parts.showCard(lines, y, rows.row, pointed.name === "asks");
+    const spread = [rows.middle + place.shift, rows.middle + place.shift + SPREAD];
+    return this.parts.showCard(lines, { y, row: rows.row, spread, above: pointed.name === "asks" });
   }
 
   // Keys

@@ -22,7 +22,7 @@ test("the badge says whether the book is to be trusted", () => {
   assert.match(told({ ...BOOK, verified: false, loading: true }).text, /fetched anew/);
   assert.match(told({ ...BOOK, verified: false }).text, /not verified/);
   assert.match(told(BOOK, State.STOPPED).text, /stopped/);
-  assert.equal(told(null).good, false);
+  assert.equal(told(null).good, null);
   assert.match(badgeTitle({ ...BOOK, partial: true }), /may be missing/);
 });
 

@@ -18,8 +18,9 @@ _SPREAD = 34
 _TITLES = 24
 _FOOT = 28
 _MOST_ROWS = 20
-_LEFT, _RIGHT = 268.0, 372.0
 _EDGE = 12.0
+_MARKS = 16.0
+_BARS, _SIZES, _PRICES, _TOTALS = 178.0, 266.0, 362.0, 450.0  # where these columns end
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -87,9 +88,8 @@ class BookPicture(msgspec.Struct, frozen=True):
 
     def _titles(self, sheet: Sheet) -> None:
         unit = f" ({self.instrument.base})" if self.instrument is not None and self.instrument.base else ""
-        for x, anchor, words in ((_LEFT - 8, "end", f"Size{unit}"), (_RIGHT - 8, "end", "Price")):
-            sheet.text(x, HEADER + 16, words, anchor=anchor, size=11)
-        sheet.text(_RIGHT + 88, HEADER + 16, "Total", anchor="end", size=11)
+        for x, words in ((_SIZES, f"Size{unit}"), (_PRICES, "Price"), (_TOTALS, "Total")):
+            sheet.text(x - 8, HEADER + 16, words, anchor="end", size=11)
 
     def _side(
         self,
@@ -110,38 +110,35 @@ class BookPicture(msgspec.Struct, frozen=True):
         corners: list[tuple[float, float]] = []
         for row, ((price, size), total) in enumerate(zip(levels, totals, strict=True)):
             y = first + row * step
-            width = size / most * (_LEFT - _EDGE)
-            sheet.rect(_LEFT - width, y + 1, width, _ROW - 2, fill, 0.3)
-            x = _RIGHT + total / deepest * (_WIDTH - _EDGE - _RIGHT)
+            width = size / most * (_BARS - _EDGE - _MARKS)
+            sheet.rect(_BARS - width, y + 1, width, _ROW - 2, fill, 0.35)
+            sheet.rect(_BARS - width, y + 1, min(2, width), _ROW - 2, fill)
+            x = _TOTALS + total / deepest * (_WIDTH - _EDGE - _TOTALS)
             corners += [(x, y + (0 if up else _ROW)), (x, y + (_ROW if up else 0))]
-            sheet.text(_LEFT - 8, y + 13, self._size(size), anchor="end")
-            sheet.text(_RIGHT - 8, y + 13, self._price(price, book), anchor="end", bold=row == 0)
-            sheet.text(_RIGHT + 88, y + 13, self._size(total), anchor="end")
-            self._mark(sheet, book, levels, row, y + 13)
-        sheet.area([(_RIGHT, corners[0][1]), *corners, (_RIGHT, corners[-1][1])], fill, 0.16)
+            sheet.text(_SIZES - 8, y + 13, self._size(size), anchor="end")
+            sheet.text(_PRICES - 8, y + 13, self._price(price, book), anchor="end", bold=row == 0)
+            sheet.text(_TOTALS - 8, y + 13, self._size(total), anchor="end")
+            if _traded(book, price, asks=not up):
+                sheet.text(_EDGE + 4, y + 13, "▼" if up else "▲", anchor="middle", size=10)
+        sheet.area([(_TOTALS, corners[0][1]), *corners, (_TOTALS, corners[-1][1])], fill, 0.16)
         sheet.line(corners, fill, 1.25)
-
-    def _mark(self, sheet: Sheet, book: Shown, levels: Sequence[tuple[float, float]], row: int, y: float) -> None:
-        """An arrow where the newest trade at this level was: up, where the taker bought."""
-        price = levels[row][0]
-        sizes = [size for traded, size, _ in book.trades if abs(traded - price) <= book.group / 2 + 1e-9 * price]
-        if sizes:
-            sheet.text(_LEFT + 12, y, "▲" if sizes[0] > 0 else "▼", anchor="middle", size=10)
 
     def _spread(self, sheet: Sheet, book: Shown, top: float) -> None:
         bid, bid_size, ask, ask_size = book.best
         if not (bid and ask):
             return
         middle = (bid + ask) / 2
-        words = "crossed" if ask < bid else "spread"
+        words = "crossed by" if ask < bid else "spread"
         base = top + 15
-        spread = f"{words} {self._price(ask - bid, book, fine=True)} · {(ask - bid) / middle * 10_000:.2f} bps"
-        sheet.text(_LEFT - 8, base, spread, anchor="end", size=11)
+        bps = (ask - bid) / middle * 10_000
+        spread = f"{words} {number(abs(ask - bid), self._decimals)} · {bps:.{2 if abs(bps) >= 0.1 else 4}f} bps"
+        sheet.text(_SIZES - 8, base, spread, anchor="end", size=11)
         micro = (bid * ask_size + ask * bid_size) / (bid_size + ask_size)
-        sheet.text(_RIGHT - 8, base, self._price(micro, book, fine=True), anchor="end", bold=True)
+        sheet.text(_PRICES - 8, base, number(micro, self._decimals + 1), anchor="end", bold=True)
         bids, asks = (sum(size for _, size in side) for side in (book.bids, book.asks))
         share = bids / (bids + asks) if bids + asks else 0.5
-        sheet.text(_RIGHT + 8, base, f"{share:.0%} bids · {1 - share:.0%} asks", size=11)
+        sheet.text(_PRICES, base, "microprice", size=11)
+        sheet.text(_WIDTH - _EDGE, base, f"{share:.0%} bids · {1 - share:.0%} asks", anchor="end", size=11)
         width = _WIDTH - 2 * _EDGE
         sheet.rect(_EDGE, top + 23, width * share - 1, 4, colours(self.palette).up)
         sheet.rect(_EDGE + width * share + 1, top + 23, width * (1 - share) - 1, 4, colours(self.palette).down)
@@ -149,8 +146,7 @@ class BookPicture(msgspec.Struct, frozen=True):
     def _foot(self, sheet: Sheet, book: Shown, height: float) -> None:
         frame = self.frame
         assert frame is not None
-        verified = Flag.VERIFIED in frame.flags
-        words = "✓ verified" if verified else "not verified"
+        words = "✓ verified" if Flag.VERIFIED in frame.flags else "not verified"
         if book.compared:
             words += f" · {number(book.equal, 0)} of {number(book.compared, 0)} of the exchange's quotes equal"
         sheet.line([(0, height - _FOOT + 4), (_WIDTH, height - _FOOT + 4)], "#7773")
@@ -158,11 +154,21 @@ class BookPicture(msgspec.Struct, frozen=True):
         group = f"in steps of {book.group:g} · " if book.group else ""
         sheet.text(_WIDTH - _EDGE, height - 8, f"{group}id {frame.id}", anchor="end", size=11)
 
-    def _price(self, price: float, book: Shown, *, fine: bool = False) -> str:
+    @property
+    def _decimals(self) -> int:
         tick = self.instrument.tick if self.instrument is not None else 0.0
-        decimals = decimals_of(tick) if tick else 2
-        return number(price, decimals_of(book.group) if book.group and not fine else decimals)
+        return decimals_of(tick) if tick else 2
+
+    def _price(self, price: float, book: Shown) -> str:
+        return number(price, decimals_of(book.group) if book.group else self._decimals)
 
     def _size(self, size: float) -> str:
         step = self.instrument.step if self.instrument is not None else 0.0
         return number(size, decimals_of(step) if step else 5)
+
+
+def _traded(book: Shown, price: float, *, asks: bool) -> bool:
+    """Whether one of the newest trades took from a level: who buys takes from asks, which are rounded up."""
+    sign, noise = 1 if asks else -1, 1e-9 * price
+    away = (sign * (price - traded) for traded, size, _ in book.trades if (size > 0) == asks)
+    return any(-noise <= distance < max(book.group - noise, noise) for distance in away)

@@ -6,7 +6,8 @@ import { between, imbalance, isPartial } from "./book.js";
 import { PAD, SPREAD, yOf } from "./layout.js";
 
 const IN = 8; // from a column's edge to its text
-const UNVERIFIED = 0.5;
+const LAST_GOOD = 0.5;
+const UNVERIFIED = 0.8; // the page dims what is stale, too
 const BAR = 0.35;
 const FLASH = 0.4;
 const SIDES = ["asks", "bids"];
@@ -27,7 +28,7 @@ export function draw(brush, scene) {
   context.beginPath();
   context.rect(0, rows.top, brush.width, brush.height - rows.top);
   context.clip();
-  context.globalAlpha = book.verified ? 1 : UNVERIFIED;
+  context.globalAlpha = book.verified ? 1 : book.loading ? LAST_GOOD : UNVERIFIED;
   context.translate(0, shift);
   if (scene.pointed) band(brush, scene);
   for (const name of SIDES) {
@@ -185,14 +186,13 @@ function spread(brush, scene) {
   }
   const what = between(book.best);
   if (what) {
-    told.spread = write.spread(what.spread);
+    told.spread = write.spread(what.crossed ? -what.spread : what.spread);
     told.bps = bpsText(what.bps);
     told.microprice = write.fine(what.microprice);
-    const word = what.crossed ? "crossed by" : "spread";
-    const short = `${told.spread} · ${told.bps}`;
+    const named = `${what.crossed ? "crossed by" : "spread"} ${told.spread}`;
     brush.font(text.small, what.crossed);
-    const room = brush.context.measureText(`${word} ${short}`).width < columns.sizeEnd - PAD - IN;
-    const words = room || what.crossed ? `${word} ${room ? short : told.spread}` : told.spread;
+    const fits = (words) => brush.context.measureText(words).width < columns.sizeEnd - PAD - IN;
+    const words = [`${named} · ${told.bps}`, named].find(fits) ?? told.spread;
     brush.right(words, columns.sizeEnd - IN, y + 18, what.crossed ? theme.downText : theme.dim);
     brush.font(text.size, true);
     brush.right(told.microprice, columns.priceEnd - IN, y + 18, theme.text);

@@ -45,6 +45,7 @@ export class Parts {
     this.badgeMark = make("b", "", this.badgeElement);
     this.badgeText = make("span", "", this.badgeElement);
     this.tools = make("span", "ml-tools", foot);
+    this.tools.hidden = true;
     const button = (text, label, by) => {
       const element = make("button", "", this.tools);
       Object.assign(element, { type: "button", textContent: text, title: label, ariaLabel: label });
@@ -91,12 +92,17 @@ export class Parts {
 
   /** The price step as text, and whether there is a finer one. */
   step(text, finer) {
+    this.tools.hidden = false;
     put(this.stepText, text);
     if (this.finer.disabled === finer) this.finer.disabled = !finer;
   }
 
-  /** The cost of a level, on the far side of its row. */
-  showCard(lines, y, row, above) {
+  /**
+   * The cost of a level, beyond its row, or else beyond the spread: it hides nothing of what it is about.
+   * @param {string[][]} lines
+   * @param {{y: number, row: number, spread: [number, number], above: boolean}} where
+   */
+  showCard(lines, { y, row, spread, above }) {
     const card = this.cardElement;
     while (card.children.length < lines.length) {
       const line = document.createElement("div");
@@ -109,10 +115,10 @@ export class Parts {
     });
     card.hidden = false;
     const high = card.offsetHeight;
-    const [over, under] = [y - high - 6, y + row + 6];
-    const fits = (top) => top >= 0 && top + high <= this.height;
-    const [first, second] = above ? [over, under] : [under, over];
-    card.style.top = `${fits(first) ? first : second}px`;
+    const over = (edge) => edge - high - 6;
+    const [beyond, other] = above ? [over(y), spread[1] + 6] : [y + row + 6, over(spread[0])];
+    const fits = beyond >= 0 && beyond + high <= this.height;
+    card.style.top = `${Math.max(Math.min(fits ? beyond : other, this.height - high), 0)}px`;
   }
 
   hideCard() {

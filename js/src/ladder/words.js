@@ -10,7 +10,7 @@ import { short } from "../numbers.js";
  * @param {(value: number) => string} count writes whole numbers
  */
 export function badge(book, state, count) {
-  if (!book) return { mark: "…", text: "waiting for the book", good: false };
+  if (!book) return { mark: "…", text: "waiting for the book", good: null };
   if (state === State.STOPPED) return { mark: "■", text: "stopped: these are the last levels", good: false };
   if (book.loading) return { mark: "↻", text: "being fetched anew: these are the last good levels", good: false };
   if (!book.verified) return { mark: "?", text: "not verified: no news since the connection was lost", good: false };
