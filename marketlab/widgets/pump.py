@@ -258,10 +258,12 @@ class Pump:
             if self.ended:
                 return
             self.ended = True
+            served = self.seats
             self._do_posted()
             self._state()
-            for seat in self._seats:
-                endings.callback(self._finish, seat)
+            for seat in served:
+                if seat in self._seats:
+                    endings.callback(self._finish, seat)
 
     def _finish(self, seat: Seat) -> None:
         seat.flow.whole = True

@@ -50,6 +50,7 @@ class Seat:
         self.paused = False
         self._held: Sequence[Frame] = ()
         self._told = ""
+        self._refused = False
         self._oldest = 0
         self._newest = 0
 
@@ -114,8 +115,12 @@ class Seat:
         try:
             frames = self.scene.frames(whole=self.flow.whole or self.paused)
         except MarketlabError as error:
+            self._refused = True
             self.say(str(error))
             return ()
+        if self._refused:
+            self._refused = False
+            self.say("")
         if self.paused:
             self._held = [_copy(frame) for frame in frames]
         return frames

@@ -235,7 +235,7 @@ def test_frames_are_moved_towards_five_milliseconds_before_the_paint(wait_ms: fl
     flow = opened()
     flow.sent(0.0)
     flow.report(Report("page", wait_ms=wait_ms, frame_ms=1000 / 60, painted=1), 0.001)
-    moved = flow.due(0.001, dirty=True)
+    moved = flow.due(0.001, dirty=True) or 0.0
     assert moved == pytest.approx(1 / 60 + later_ms / 1000)
     flow.sent(moved)  # once for each report
     assert flow.due(moved, dirty=True) == pytest.approx(moved + 1 / 60)
