@@ -38,7 +38,7 @@ def test_an_exported_notebook_shows_the_last_picture_without_network(
     try:
         page = context.new_page()
         page.goto(notebook.with_suffix(".html").as_uri(), wait_until="domcontentloaded")
-        best = page.locator("pre", has_text="best bid").inner_text().split()[-1]
+        best = page.locator(".jp-OutputArea pre", has_text="best bid").inner_text().split()[-1]
         picture = page.locator("svg", has_text="BTCUSDT").first
         box = picture.bounding_box()
         assert box is not None
