@@ -1,0 +1,107 @@
+"""What is tried: each gives numbers, none judges."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from benchmarks.live_widgets import notebook_cells
+from benchmarks.live_widgets.measuring import WARM_UP_S, Bench, Figures, Subject, share_of
+from tests.browser.slow_link import SlowLink
+
+KINDS = ("book_ladder", "kline_chart")
+PLOTLY = "plotly"
+PLOTLY_HZ = 30.0
+RATES = (60.0, 50.0, 40.0, 30.0, 25.0, 20.0, 15.0, 10.0, 5.0)
+RERUNS = 100
+SLOW_BYTES_S = 40_000.0
+_SLOW_SETTLE_S = 15.0
+_SLOW_S = 20.0
+_HEAP_EVERY_S = 20.0
+
+
+class Left(NamedTuple):
+    """What is there after a cell was run again and again."""
+
+    pumps: int
+    seats: int
+    views: int
+
+
+def measured(subject: Subject, seconds: float) -> Figures:
+    """Show it and measure it, with the feed alone before."""
+    feed = subject.idle(seconds)
+    subject.show()
+    subject.pause(WARM_UP_S)
+    return subject.measure(seconds, feed)
+
+
+def widget(bench: Bench, kind: str, seconds: float) -> Figures:
+    with bench.widget(kind) as subject:
+        return measured(subject, seconds)
+
+
+def plotly(bench: Bench, seconds: float) -> Figures:
+    with bench.figure(PLOTLY_HZ) as subject:
+        return measured(subject, seconds)
+
+
+def sustained(bench: Bench, seconds: float) -> tuple[float, float]:
+    """The highest rate that plotly sustains, and its pictures a second."""
+    with bench.figure(PLOTLY_HZ) as subject:
+        subject.show()
+        subject.pause(WARM_UP_S)
+        return subject.sustained(RATES, seconds)
+
+
+def reruns(bench: Bench, count: int = RERUNS) -> Left:
+    """Run a widget's cell so many times."""
+    with bench.widget(KINDS[0]) as subject:
+        for _ in range(count):
+            subject.page.run_cell(0)
+        subject.page.widget(KINDS[0]).wait_painted(10)
+        pumps, seats = subject.page.ask(notebook_cells.SERVED)
+        views = subject.page.evaluate("() => document.querySelectorAll('.ml-widget').length")
+        return Left(pumps, seats, views)
+
+
+def slow_link(bench: Bench, kind: str) -> tuple[float, float]:
+    """Seconds that the picture is old on a slow link, at moments evenly spaced: the median, and the worst."""
+    with SlowLink(bench.laboratory.port) as link, bench.widget(kind, at=link.url) as subject:
+        subject.show()
+        link.limit(SLOW_BYTES_S)
+        subject.pause(_SLOW_SETTLE_S)
+        subject.page.evaluate("() => mlWatchAge(document.querySelector('.ml-widget'))")
+        subject.pause(_SLOW_S)
+        ages = subject.page.evaluate("() => mlAges")
+        link.limit(None)
+        return share_of(ages, 0.5) / 1000, max(ages) / 1000
+
+
+def soak(bench: Bench, minutes: float, told: Callable[[str], None]) -> dict[str, float]:
+    """How fast the heap grows, in bytes a second: of a notebook with each widget, and of one with a feed only."""
+    cells = {name: notebook_cells.WIDGETS[name] for name in KINDS} | {"control": "feed.running"}
+    slopes = {}
+    for name, cell in cells.items():
+        told(f"soak: {name}")
+        with bench.notebook(cell) as page:
+            page.run_cell(0)
+            page.page.wait_for_timeout(WARM_UP_S * 1000)
+            points = list(_heap(page.counts, page.page.wait_for_timeout, minutes * 60))
+            slopes[name] = slope(points)
+    return slopes
+
+
+def _heap(
+    counts: Callable[[], dict[str, float]], wait: Callable[[float], None], seconds: float
+) -> Iterator[tuple[float, float]]:
+    begun = time.monotonic()
+    while (at := time.monotonic() - begun) < seconds:
+        yield at, counts()["JSHeapUsedSize"]
+        wait(min(_HEAP_EVERY_S, seconds / 10) * 1000)
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """The median of the slopes between all pairs of points: a hiccup does not count."""
+    pairs = ((one, other) for place, one in enumerate(points) for other in points[place + 1 :])
+    return statistics.median((other[1] - one[1]) / (other[0] - one[0]) for one, other in pairs)
