@@ -345,6 +345,16 @@ class Feed:
         wanted = [Subscription(self.symbol(symbol), channel) for channel in dict.fromkeys(channels)]
         if not wanted:
             raise UsageError("Name at least one channel to subscribe to.")
+        await self.stream(wanted)
+
+    async def stream(self, wanted: Iterable[Subscription]) -> None:
+        """Stream more, of canonical symbols, in as few messages as there can be: exchanges take few a second.
+
+        Raises:
+            UsageError: an unknown channel.
+            ExchangeError: another connection was needed and could not be had.
+        """
+        wanted = list(wanted)
         self.exchange.check(wanted)
         more = [stream for stream in wanted if stream not in self._wanted]
         if not more:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from marketlab.errors import MarketlabError
+from marketlab.exchanges.contract import Subscription
 from marketlab.streams.hub import Batch, Subscriber
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Scene, State
@@ -157,8 +158,7 @@ class Pump:
         told = ""
         try:
             async with self._subscribing:  # what several widgets lack is asked for once
-                for need in scene.needs():
-                    await self._feed.subscribe(need.symbol, need.channel)
+                await self._feed.stream([Subscription(need.symbol, need.channel) for need in scene.needs()])
             await scene.prepare()
         except MarketlabError as error:
             told = str(error)

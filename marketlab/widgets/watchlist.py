@@ -42,6 +42,8 @@ class Watchlist(LiveWidget):
     decimals = t.List(t.Int()).tag(sync=True)
 
     def __init__(self, feed: LiveFeed, symbols: str | Iterable[str] | None = None, **traits: Any) -> None:
+        if "symbol" in traits:
+            raise UsageError("Watchlist has no option 'symbol'; give symbols=[...].")
         if symbols is not None:
             traits["symbols"] = (
                 [symbols] if isinstance(symbols, str) or not isinstance(symbols, Iterable) else [*symbols]
