@@ -36,9 +36,17 @@ class BookLadder {
     this.pointed = null;
     this.tableAt = -Infinity;
     this.forget();
-    for (const trait of ["symbol", "depth", "price_decimals", "size_decimals"]) {
-      stage.onChange(trait, () => this.forget());
-    }
+    for (const trait of ["depth", "price_decimals", "size_decimals"]) stage.onChange(trait, () => this.forget());
+    stage.onChange("symbol", () => this.another());
+  }
+
+  /** Another symbol: not a number of the former one is shown below its name. */
+  another() {
+    this.book = null;
+    this.stage.frames.delete(Kind.BOOK);
+    this.stage.header.set({ last: "" });
+    this.parts.clear();
+    this.forget();
   }
 
   /** Widths and scales of what is no longer shown. */
@@ -67,11 +75,21 @@ class BookLadder {
     if (frame) this.take(read(frame), now);
     const mark = badge(this.book, this.stage.link.state, formatter(0));
     this.parts.badge(mark, badgeTitle(this.book));
-    if (!this.book) return;
+    if (!this.book) return this.showNone();
     const moves = this.show(now);
     this.tell(now);
     this.flashes.painted(performance.now() - begun);
     if (moves || this.flashes.alive(now)) this.stage.invalidate();
+    return undefined;
+  }
+
+  showNone() {
+    const { brush, stage } = this;
+    brush.begin();
+    this.stage.root.mlView.drawn = {};
+    if (stage.root.dataset.state === "waiting" || stage.get("notice")) return; // the page says so already
+    brush.font(13);
+    brush.centre(`Waiting for the book of ${stage.get("symbol")}.`, brush.width / 2, brush.height / 2, stage.theme.dim);
   }
 
   take(book, now) {

@@ -130,6 +130,14 @@ export class Parts {
     put(this.voice, text);
   }
 
+  /** Nothing is known of any level. */
+  clear() {
+    this.tools.hidden = true;
+    put(this.caption, "");
+    this.table([]);
+    this.hideCard();
+  }
+
   table(rows) {
     const body = this.tableBody;
     while (body.rows.length > rows.length) body.deleteRow(-1);
