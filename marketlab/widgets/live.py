@@ -4,12 +4,14 @@ Running a cell again closes the widgets that its former run has made, so that no
 is stored or exported keeps the last picture as SVG.
 """
 
+import logging
 import threading
 from typing import Any
 
 import anywidget
 import msgspec
 import traitlets as t
+from ipywidgets import Layout
 
 from marketlab.errors import MarketlabError, UsageError
 from marketlab.streams.live import LiveFeed
@@ -27,6 +29,7 @@ PALETTES = ("default", "cvd")
 """Teal and red; blue and vermillion, which people tell apart who cannot tell green from red."""
 
 _HIGHEST = 4_000
+_log = logging.getLogger("marketlab.widgets")
 
 
 class LiveWidget(Shown, anywidget.AnyWidget):
@@ -64,11 +67,16 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         if unknown:
             known = ", ".join(sorted(self._options()))
             raise UsageError(f"{type(self).__name__} has no option {unknown[0]!r}; there are {known}.")
+        wanted: object = symbol
+        if not (isinstance(wanted, str) and (wanted or "symbol" not in self._options())):
+            name, instead = type(self).__name__, f", not {wanted!r}" if wanted else ""
+            raise UsageError(f"{name} takes a symbol, such as {name}(feed, 'BTCUSDT'){instead}.")
         self.feed = feed
         self._pump = pump_of(feed)
         self._seat: Seat | None = None
         self._sending = threading.Lock()
         self._closed = False
+        self._own_layout = not isinstance(traits.get("layout"), Layout)
         given = {"symbol": feed.symbol(symbol), **traits} if symbol else traits
         self._esm = self._javascript()
         try:
@@ -116,6 +124,8 @@ class LiveWidget(Shown, anywidget.AnyWidget):
             self._closed = True
         if self._seat is not None:
             self._pump.leave(self._seat)
+        if self._own_layout:
+            self.layout.close()
         super().close()
 
     @property
@@ -167,7 +177,7 @@ class LiveWidget(Shown, anywidget.AnyWidget):
             try:
                 self._pump.reported(seat, report_of(content))
             except msgspec.ValidationError as error:
-                raise UsageError(f"The browser's report cannot be read: {error}") from None
+                _log.warning("A page's report cannot be read: %s", error)
         elif kind == "open":
             self._pump.opened(seat, str(content.get("page", "")))
         elif kind == "close":

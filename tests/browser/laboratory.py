@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 from ..servers import Server
 
-__all__ = ["FULL", "KERNELS", "NEWEST", "Laboratory", "chromium"]
+__all__ = ["FULL", "KERNELS", "NEWEST", "Laboratory", "chromium", "installed"]
 
 FULL = os.environ.get("MARKETLAB_FULL") == "1"
 NEWEST = "newest"
@@ -80,7 +80,7 @@ class Laboratory(Server):
         spec = self.folder / "data" / "kernels" / name / "kernel.json"
         if spec.exists():
             return
-        paths = [str(_installed(name))] if KERNELS[name] else []
+        paths = [str(installed(name))] if KERNELS[name] else []
         paths += filter(None, [os.environ.get("PYTHONPATH")])
         spec.parent.mkdir(parents=True)
         spec.write_text(
@@ -133,6 +133,8 @@ class Laboratory(Server):
             *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"),
             *(f"--ServerApp.root_dir={self.notebooks}", "--ServerApp.terminals_enabled=False"),
             *("--LabApp.news_url=None", "--LabApp.extension_manager=readonly"),
+            # Else every page that opens has Node ask whether extensions were built.
+            "--ServerApp.tornado_settings={'page_config_data': {'buildAvailable': False, 'buildCheck': False}}",
         ]
 
     def _environment(self) -> Mapping[str, str]:
@@ -146,7 +148,7 @@ class Laboratory(Server):
         }
 
 
-def _installed(name: str) -> Path:
+def installed(name: str) -> Path:
     """The folder with an older kernel, filled where it is not there yet."""
     place = _CACHE / "-".join(KERNELS[name]).replace("==", "-")
     if not place.exists():
