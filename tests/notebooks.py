@@ -51,6 +51,8 @@ def _store_outputs(path: Path) -> None:
         print(f"{path} keeps its outputs: {absent[1]}", file=sys.stderr)
         return
     program = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
+    # A widget's state is its whole program; its last picture is in the output.
+    program.append("--ExecutePreprocessor.store_widget_state=False")
     with served(path.name) as settings:
         subprocess.run(
             [*program, "--ExecutePreprocessor.record_timing=False", str(path)],
