@@ -80,8 +80,7 @@ def notebook(chromium: "Browser", laboratory: Laboratory) -> Iterator[Opener]:
         what = cells[0] if isinstance(cells[0], Path) else [str(cell) for cell in cells]
         name = f"test{next(_numbers)}.ipynb"
         opened.append(NotebookPage.opened(context, laboratory, what, name=name, kernel=kernel, at=at))
-        if theme != "light":
-            opened[-1].theme(theme)
+        opened[-1].theme(theme)  # JupyterLab remembers the last one
         return opened[-1]
 
     yield opener

@@ -19,7 +19,10 @@ __all__ = ["PATIENCE_S", "NotebookPage", "Widget", "write_notebook"]
 PATIENCE_S = 60.0
 """How long anything may take here: much longer than it ever does, so that a slow machine is no failure."""
 
-_ERRORS = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
+# Out of the notebook itself: cells out of sight are not on the page.
+_ERRORS = """() => [...jupyterapp.shell.currentWidget.content.model.cells].flatMap(cell =>
+  (cell.toJSON().outputs ?? []).filter(output => output.output_type === 'error')
+    .map(output => [...output.traceback, `${output.ename}: ${output.evalue}`].join('\\n')))"""
 _KERNEL = "jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
 _IS_IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel;
@@ -146,8 +149,7 @@ class NotebookPage:
 
     def failures(self) -> list[str]:
         """What the cells that failed say."""
-        told = self.page.locator(_ERRORS).all_inner_texts()
-        return [_TERMINAL.sub("", text) for text in told]
+        return [_TERMINAL.sub("", text) for text in self.evaluate(_ERRORS)]
 
     # The page
 
@@ -163,9 +165,11 @@ class NotebookPage:
 
     def theme(self, name: str) -> None:
         """Switch to `light` or `dark`."""
+        shown = f"body[data-jp-theme-light='{'true' if name == 'light' else 'false'}']"
+        if self.page.locator(shown).count():
+            return
         self.command("apputils:change-theme", {"theme": f"JupyterLab {name.title()}"})
-        is_light = "true" if name == "light" else "false"
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{is_light}']", state="attached")
+        self.page.wait_for_selector(shown, state="attached")
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def command(self, name: str, arguments: Mapping[str, Any] | None = None, *, wait: bool = True) -> None:
