@@ -1,0 +1,79 @@
+import pytest
+
+pytest.importorskip("anywidget")
+
+from marketlab.errors import UnknownSymbol, UsageError
+from marketlab.streams.live import LiveFeed
+from marketlab.widgets.time_and_sales import TimeAndSales
+from marketlab.widgets.trade_scene import TradeScene
+
+from .screens import until
+
+
+def scene_of(sales: TimeAndSales) -> TradeScene:
+    seat = sales._seat
+    assert seat is not None
+    assert isinstance(seat.scene, TradeScene)
+    return seat.scene
+
+
+def equal_to_the_feed(sales: TimeAndSales, least: float = 0.0) -> bool:
+    """Whether it keeps what the feed keeps, looked at in the feed's thread, where nothing changes meanwhile."""
+
+    def look() -> bool:
+        table = sales.feed.trades(sales.symbol)
+        wanted = table.filter(table["size"] >= least)["trade_id"].tail(1_000).to_list()
+        return bool(wanted) and [trade.trade_id for trade in scene_of(sales).trades] == wanted
+
+    return sales.feed.ask(look)
+
+
+def test_it_begins_with_the_trades_that_the_feed_has(feed: LiveFeed) -> None:
+    feed.wait(trades=50)
+    sales = TimeAndSales(feed, "btc/usdt")
+    assert repr(sales) == "<TimeAndSales BTCUSDT on binance>"
+    assert (sales.price_decimals, sales.size_decimals) == (2, 5)
+    until(lambda: equal_to_the_feed(sales))
+    assert len(scene_of(sales).trades) >= 50
+    sales.close()
+
+
+def test_another_symbol_or_least_size_shows_other_trades(feed: LiveFeed) -> None:
+    feed.wait(trades=100)
+    sales = TimeAndSales(feed, "BTCUSDT", rows=5)
+    sales.least = 0.05
+    until(lambda: equal_to_the_feed(sales, 0.05))
+    sales.symbol = "eth-usdt"
+    assert sales.symbol == "ETHUSDT"
+    until(lambda: equal_to_the_feed(sales, 0.05))
+    assert {trade.symbol for trade in scene_of(sales).trades} == {"ETHUSDT"}
+    sales.close()
+
+
+def test_its_picture_says_that_the_data_is_simulated(feed: LiveFeed) -> None:
+    feed.wait(trades=5)
+    sales = TimeAndSales(feed, "BTCUSDT", palette="cvd")
+    until(lambda: scene_of(sales).trades)
+    svg = sales.picture().svg
+    assert "● simulated" in svg
+    assert "#D55E00" in svg or "#0072B2" in svg
+    sales.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rows": 0}, "'rows'"),
+        ({"least": -1}, "'least'"),
+        ({"bars": "round"}, "'bars'"),
+        ({"depth": 3}, "has no option 'depth'; there are bars, height, large, layout, least"),
+    ],
+)
+def test_a_wrong_option_is_told_in_a_sentence(feed: LiveFeed, options: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        TimeAndSales(feed, "BTCUSDT", **options)
+
+
+def test_an_unknown_symbol_is_told(feed: LiveFeed) -> None:
+    with pytest.raises(UnknownSymbol, match="NOPE"):
+        TimeAndSales(feed, "NOPE")

@@ -1,0 +1,165 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+pytest.importorskip("polars")
+
+from marketlab.exchange_server import LocalExchange, Simulation, TapeSource
+from marketlab.records import Quote, Side, Trade
+from marketlab.streams.hub import Batch
+from marketlab.streams.live import LiveFeed
+from marketlab.widgets.contract import Frame, Kind, Need, State, pack, unpack
+from marketlab.widgets.trade_scene import KEPT, TradeScene
+
+from .screens import until
+
+
+@pytest.fixture
+def feed() -> Iterator[LiveFeed]:
+    with (
+        LocalExchange(Simulation(seed=4), speed=20.0, start_after=0.1) as local,
+        LiveFeed("BTCUSDT", ["trade"], ws_url=local.ws_url, rest_url=local.rest_url) as running,
+    ):
+        yield running
+
+
+def trade(id: int, time: int, *, size: float = 1.0, side: Side = "buy", price: float = 100.0) -> Trade:
+    return Trade("binance", "BTCUSDT", str(id), time, price, size, side, time, "simulated")
+
+
+def rows(frame: Frame) -> list[tuple[float, float, float]]:
+    times, prices, sizes = frame.columns[:3]
+    return list(zip(times, prices, sizes, strict=True))
+
+
+def words(frame: Frame) -> list[float]:
+    return list(frame.columns[3])
+
+
+def ids(scene: TradeScene) -> list[int]:
+    return [int(trade.trade_id) for trade in scene.trades]
+
+
+class Witness:
+    """Compares a scene with what the feed itself gives back, at random moments."""
+
+    def __init__(self, feed: LiveFeed, scene: TradeScene, *, least: float) -> None:
+        self.feed = feed
+        self.scene = scene
+        self.least = least
+        self.looks = 0
+        self.wrong: list[str] = []
+        self._random = Random(3)
+
+    def __call__(self, batch: Batch) -> None:
+        for record in batch:
+            self.scene.take(record)
+        if self.looks < 200 and self._random.random() < 0.5:
+            self._look()
+
+    def _look(self) -> None:
+        frames = self.scene.frames(whole=False)
+        if not frames:
+            return
+        self.looks += 1
+        table = self.feed.trades("BTCUSDT")
+        newest = table.filter(table["size"] >= self.least).tail(40).reverse()
+        sizes = [size if side == "buy" else -size for size, side in newest.select("size", "side").iter_rows()]
+        times = [float(time) for time in newest["time"].to_physical().to_list()]
+        if rows(frames[0]) != list(zip(times, newest["price"].to_list(), sizes, strict=True)):
+            self.wrong.append(newest["trade_id"][0])
+        if frames[0].id != int(newest["trade_id"][0]):
+            self.wrong.append(f"id {frames[0].id}")
+
+
+@pytest.mark.parametrize("least", [0.0, 0.05])
+def test_its_rows_are_the_newest_trades_of_the_feed_at_any_moment(tapes: Path, least: float) -> None:
+    with (
+        LocalExchange(TapeSource(tapes / "btcusdt_20240809.gz"), speed=20.0, start_after=None) as local,
+        LiveFeed("BTCUSDT", ["trade", "quote"], ws_url=local.ws_url, rest_url=local.rest_url) as feed,
+    ):
+        witness = Witness(feed, TradeScene(feed.inner, "BTCUSDT", least=least), least=least)
+        feed.lossless(witness)
+        local.begin()
+        until(lambda: witness.looks >= 200 or witness.wrong, "200 looks")
+        assert witness.wrong == []
+
+
+def test_what_the_feed_had_before_comes_first_and_once(feed: LiveFeed) -> None:
+    before = [trade(number, number) for number in range(1, 4)]
+    scene = TradeScene(feed.inner, "BTCUSDT", past=lambda: before)
+    scene.take(before[-1])
+    assert scene.frames(whole=True) == []
+    feed._carry_out(scene.prepare(), 10)
+    assert ids(scene) == [1, 2, 3]
+    scene.take(trade(4, 4))
+    assert ids(scene) == [1, 2, 3, 4]
+
+
+def test_a_trade_that_was_missed_and_fetched_back_takes_its_place(feed: LiveFeed) -> None:
+    scene = TradeScene(feed.inner, "BTCUSDT")
+    for id, time in [(8, 10), (9, 10), (11, 10), (12, 11), (10, 10)]:
+        scene.take(trade(id, time))
+    assert ids(scene) == [8, 9, 10, 11, 12]
+
+
+def test_only_the_newest_are_sent_and_all_that_are_kept_where_a_view_opens(feed: LiveFeed) -> None:
+    scene = TradeScene(feed.inner, "BTCUSDT", rows=3)
+    for number in range(1, 2 * KEPT + 500):
+        scene.take(trade(number, number, side="sell" if number % 2 else "buy"))
+    kept, shown = scene.frames(whole=True)
+    assert (kept.kind, kept.counts) == (Kind.TRADES_KEPT, (KEPT, 4))
+    assert (shown.kind, shown.counts) == (Kind.TRADES, (3, 4))
+    last = 2 * KEPT + 499
+    assert rows(shown) == [(last, 100.0, -1.0), (last - 1, 100.0, 1.0), (last - 2, 100.0, -1.0)]
+    assert words(shown)[0] == last
+    (alone,) = scene.frames(whole=False)
+    assert alone.kind is Kind.TRADES
+    unpacked, _ = unpack(pack(shown, sequence=1, state=State.RUNNING))
+    assert unpacked.id == shown.id == last
+
+
+def test_a_fiftieth_of_the_trades_is_large_unless_a_size_is_given(feed: LiveFeed) -> None:
+    sizes = [float(number) for number in range(1, 201)]
+    own, given = TradeScene(feed.inner, "BTCUSDT"), TradeScene(feed.inner, "BTCUSDT", large=7.0)
+    for scene in (own, given):
+        scene.take(trade(0, 0, size=1.0))
+        assert math.isinf(scene._ranks()[0]) is (scene is own)
+        for number, size in enumerate(sizes, 1):
+            scene.take(trade(number, number, size=size))
+    assert sum(size >= own._ranks()[0] for size in sizes) in (4, 5)
+    assert given._ranks() == (7.0, 200.0)
+
+
+def test_small_trades_count_for_the_rate_only(feed: LiveFeed) -> None:
+    scene = TradeScene(feed.inner, "BTCUSDT", rows=1, least=1.0)
+    assert scene.take(trade(1, 1, size=0.5))
+    scene.take(trade(2, 2, size=1.0))
+    assert ids(scene) == [2]
+    assert scene.needs() == [Need("BTCUSDT", "trade")]
+    assert not scene.take(Quote("binance", "BTCUSDT", 1, 1, 1.0, 1.0, 2.0, 1.0, 1, "simulated"))
+
+
+def test_the_rate_is_that_of_the_last_seconds(feed: LiveFeed) -> None:
+    scene = TradeScene(feed.inner, "BTCUSDT", rows=1)
+    second = 1_000_000
+    for number in range(100):
+        scene.take(trade(number, number * second // 10))
+    assert scene._rate(10 * second) == pytest.approx(10.0)
+    scene.take(trade(100, 60 * second))
+    assert scene._rate(60 * second) == 1.0
+    assert words(scene.frames(whole=False)[0])[1] == 0.0  # that was long ago
+
+
+def test_its_picture_has_names_mark_and_rows(feed: LiveFeed) -> None:
+    scene = TradeScene(feed.inner, "BTCUSDT", least=0.5, decimals=(1, 3))
+    assert "No trade of BTCUSDT has come yet." in scene.svg()
+    assert "● waiting" in scene.svg()
+    scene.take(trade(1, 1_723_161_600_123_456, price=61_234.56, size=0.75, side="sell"))
+    svg = scene.svg()
+    for words in ("binance · BTCUSDT · from 0.5 · ● simulated", "00:00:00.123", "61\u2009234.6", ">0.750<", "▼ sell"):
+        assert words in svg
+    assert svg == scene.svg()
