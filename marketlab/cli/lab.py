@@ -1,13 +1,16 @@
 """`marketlab lab`: the shipped notebooks, in a folder of one's own, in JupyterLab."""
 
+import json
+import os
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +19,12 @@ __all__ = ["EXAMPLES", "lab"]
 EXAMPLES = """
 marketlab lab                              # copies into ./marketlab-notebooks, opens the browser
 marketlab lab --folder research            # your own folder; files that are there already stay as they are
-marketlab lab --no-browser -- --port 9999  # the rest goes to JupyterLab
+marketlab lab --no-browser -- --port 9999  # what follows -- goes to JupyterLab; it prints its address
+marketlab lab --copy-only                  # for the editor or JupyterLab that you use already
 """
+
+# JupyterLab would ask Jupyter's and PyPI's servers for news and newer versions, and people whether it may.
+_QUIET = {"@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"}}
 
 
 def lab(
@@ -30,7 +37,8 @@ def lab(
 ) -> None:
     """Copy the shipped notebooks into a folder, unless they are there, and open them in JupyterLab.
 
-    Ctrl-C ends JupyterLab; your copies stay.
+    The first of those that are new to the folder is opened. JupyterLab asks nobody for news or newer versions, unless
+    its settings say so. Ctrl-C ends it and its kernels; your copies stay.
     """
     from marketlab.cli.terminal import note
     from marketlab.errors import MissingDependency
@@ -41,12 +49,12 @@ def lab(
     note(f"{', '.join(copied)} copied into {folder}." if copied else f"The notebooks are in {folder}.")
     if copy_only:
         return
-    command = [sys.executable, "-m", "jupyterlab", *([] if browser else ["--no-browser"]), *(arguments or [])]
-    try:
-        ended = subprocess.run(command, cwd=folder, check=False).returncode
-    except KeyboardInterrupt:
-        ended = 0
-    raise typer.Exit(ended)
+    note("JupyterLab starts; Ctrl-C ends it.")
+    with TemporaryDirectory(prefix="marketlab-lab-") as place:
+        _configure(Path(place), folder, copied)
+        paths = [*filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")]), place]
+        os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+        _run([*([] if browser else ["--no-browser"]), *(arguments or [])])
 
 
 def _copy(folder: Path) -> Iterator[str]:
@@ -59,3 +67,23 @@ def _copy(folder: Path) -> Iterator[str]:
             if not (folder / notebook.name).exists():
                 shutil.copyfile(notebook, folder / notebook.name)
                 yield notebook.name
+
+
+def _configure(place: Path, folder: Path, copied: list[str]) -> None:
+    """What JupyterLab finds as its configuration, so that options on its command line say otherwise."""
+    options: dict[str, dict[str, Any]] = {"ServerApp": {"root_dir": str(folder.resolve()), "answer_yes": True}}
+    if copied:
+        options["LabApp"] = {"default_url": f"/lab/tree/{copied[0]}"}
+    for name in ("jupyter_server_config.json", "jupyter_lab_config.json"):
+        (place / name).write_text(json.dumps(options), encoding="utf-8")
+    (place / "labconfig").mkdir()
+    (place / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(_QUIET), encoding="utf-8")
+
+
+def _run(options: list[str]) -> None:
+    """In this process, so that whatever ends it ends JupyterLab."""
+    # Until Jupyter's server has its own way to end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Outside a terminal it has none for this one, and would leave its kernels behind.
+    signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
+    import_module("jupyterlab.labapp").main(options)
