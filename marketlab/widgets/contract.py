@@ -83,13 +83,17 @@ class Flag(IntFlag):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One absolute picture. `columns` follow one another in the order of the kind; sequence and times come on sending."""
+    """One absolute picture. `columns` follow one another in the order of the kind; sequence and times come on sending.
+
+    `origin` says where what was fetched came from, for as long as no record has come.
+    """
 
     kind: Kind
     counts: tuple[int, int] = (0, 0)
     columns: Sequence[Iterable[float]] = ()
     id: int = 0
     flags: Flag = Flag(0)
+    origin: str = ""
 
 
 class Need(msgspec.Struct, frozen=True):

@@ -139,7 +139,8 @@ class Bars:
     def first(self) -> int:
         """The open time of the window's first bar; -1 where there is none."""
         start = self.start(self.last, self.size)
-        return min((time for time in self._klines if time >= start), default=-1)
+        # Where something is known of before, nothing of the window is before its time.
+        return max(min(self._klines), start) if self._klines else -1
 
     def times(self) -> Iterator[int]:
         """The open times of all periods of the window, the oldest first."""

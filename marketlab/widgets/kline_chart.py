@@ -62,6 +62,7 @@ class KlineChart(LiveWidget):
         **traits: Any,
     ) -> None:
         self._own_store = isinstance(store, str)
+        self._store: Store | None = None
         self._store = _opened(store) if isinstance(store, str) else store
         wanted = [overlays] if isinstance(overlays, str) else list(overlays)
         if isinstance(feed, LiveFeed):

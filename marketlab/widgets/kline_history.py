@@ -40,13 +40,21 @@ class History:
         Raises:
             MarketlabError: one of them could not be asked; said when the other one was.
         """
-        now = await self._now()
+        away: MarketlabError | None = None
+        try:
+            now = await self._now()
+        except MarketlabError as error:
+            if self._store is None or bars.last < 0:
+                raise
+            now, away = bars.last, error  # the stream's word for it
         end = bars.period(now)[0]
         start = bars.lead(bars.start(end, bars.size))
         failure = await self._from_store(bars, start, end)
-        await self._from_exchange(bars, bars.missing(start, end), now)
-        if failure is not None:
-            raise failure
+        if away is None:
+            await self._from_exchange(bars, bars.missing(start, end), now)
+        for told in (away, failure):
+            if told is not None:
+                raise told
 
     async def _now(self) -> int:
         answer = await self._feed.rest.fetch(self._feed.exchange.time_request())

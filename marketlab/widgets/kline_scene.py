@@ -67,7 +67,6 @@ class KlineScene:
         self._trade: Trade | None = None
         self._traded = False
         self._proven = -1
-        self._origin = ""
         self._sent = -1
         self._first = -1
         self._known_of = (-1, -1)
@@ -111,7 +110,6 @@ class KlineScene:
         return False
 
     def _take_kline(self, kline: Kline) -> bool:
-        self._origin = kline.origin
         own = self._candles.current()
         if own is not None and _same(own, kline):
             # Whatever we saw of this period is all that there was.
@@ -154,7 +152,7 @@ class KlineScene:
             times = (bars.previous, bars.last) if bars.previous >= self._first else (bars.last,)
             rows, kind = [bars.row(time) for time in times], Kind.BARS
         columns = [*zip(*rows, strict=True), numbers]
-        return [Frame(kind, (len(rows), len(numbers)), columns, self._newest_id(), flags)]
+        return [Frame(kind, (len(rows), len(numbers)), columns, self._newest_id(), flags, self.origin)]
 
     def _change(self) -> float:
         bars = self.bars
@@ -168,12 +166,17 @@ class KlineScene:
         id = self._trade.trade_id if self._trade is not None else ""
         return int(id) if id.isdecimal() else 0
 
+    @property
+    def origin(self) -> str:
+        """Where the newest bar came from; empty where there is none."""
+        newest = self.bars.get(self.bars.last)
+        return newest.origin if newest is not None else ""
+
     def svg(self) -> str:
         """The newest bars of the window as a picture."""
         self._settle()
-        trade, bars = self._trade, self.bars
-        origin = trade.origin if trade is not None else self._origin
-        picture = KlinePicture(self._feed.exchange.name, self.symbol, self.interval, origin, self.look)
+        bars = self.bars
+        picture = KlinePicture(self._feed.exchange.name, self.symbol, self.interval, self.origin, self.look)
         return picture.svg(bars.rows(), bars.anchor(), bars.interval_us)
 
     def _begin(self) -> None:

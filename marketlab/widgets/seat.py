@@ -92,7 +92,7 @@ class Seat:
                 frame,
                 sequence=sequence + place,
                 state=state,
-                origin=self.origin,
+                origin=self.origin or frame.origin,
                 oldest=self._oldest,
                 newest=self._newest,
                 sent=time.time_ns() // 1000,

@@ -280,3 +280,17 @@ def test_larger_candles_are_the_same_from_trades_and_from_smaller_candles(
     # The first period may begin before the first candle: then only its prices before that are unknown, not its sums.
     assert by_klines == by_trades[: len(by_klines)]
     assert len(by_trades) - len(by_klines) in (0, 1)
+
+
+def test_a_period_is_whole_as_long_as_all_of_it_was_seen() -> None:
+    candles = minutes()
+    assert not candles.whole
+    candles.add(trade(1, 5))
+    assert not candles.whole  # what was before is not known
+    candles.add(trade(2, MINUTE))
+    assert candles.whole
+    candles.add(trade(4, MINUTE + 1))
+    assert not candles.whole
+    known = minutes(seen_from=START)
+    known.add(trade(1, 5))
+    assert known.whole
