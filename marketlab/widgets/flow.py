@@ -16,7 +16,8 @@ Rules that hold in this file:
    No page at all: none. A page that is silent while others speak counts for nothing, and is forgotten after a minute:
    one that was reloaded has no time to say that it goes.
 6. Phase lock: the browser tells how long a frame waited for the paint; the next one is shifted, by half a frame at
-   most, so that frames arrive `EARLY_S` before it.
+   most, so that frames arrive `EARLY_S` before it. A timer that fires a little late delays no later frame: else they
+   would drift past the screen's own.
 7. Where pages differ the best one counts: the highest acknowledgement, the youngest picture.
 """
 
@@ -44,6 +45,7 @@ _FASTER_HZ = 3.0
 _SLOWER = 0.75
 _MUCH_SLOWER = 0.5
 _PHASE_GAIN = 0.25
+_LATE_S = 0.005
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ class Flow:
         self._hz = rate
         self._frame_s = 1 / rate
         self._shift = 0.0
-        self._sent = -1.0
+        self._sent = self._planned = -1.0
         self._frames = 1
         self._due = -1.0
         self._heard = -1.0
@@ -178,7 +180,8 @@ class Flow:
         """Frames go out now; returns the sequence of the first one."""
         first = self.sequence + 1
         self.sequence += frames
-        self._sent = now
+        self._sent = self._planned if abs(now - self._planned) < _LATE_S else now
+        self._due = -1.0
         self._frames = frames
         self._shift = 0.0
         self.whole = False
@@ -196,7 +199,7 @@ class Flow:
             return None
         if self._sent < 0:
             return now
-        if self._due > self._sent:  # somebody has opened it, or looks at it again
+        if self._due >= 0:  # somebody has opened it, or looks at it again
             return self._due
         heartbeat = self._sent + HEARTBEAT_S
         if not dirty or not self.watched:
@@ -207,7 +210,8 @@ class Flow:
         hz = min(self._hz, self.rate, 1 / self._frame_s)
         if self.sequence - self.acknowledged >= min(CREDITS, max(_FEWEST_CREDITS, hz * _UNDER_WAY_S)):
             return min(heartbeat, self._heard + _BLIND_AFTER_S)
-        return max(self._sent + 1 / hz + self._shift, fair)
+        self._planned = max(self._sent + 1 / hz + self._shift, fair)
+        return self._planned
 
 
 def report_of(content: dict[str, Any]) -> Report:

@@ -241,6 +241,18 @@ def test_frames_are_moved_towards_five_milliseconds_before_the_paint(wait_ms: fl
     assert flow.due(moved, dirty=True) == pytest.approx(moved + 1 / 60)
 
 
+def test_a_timer_that_fires_late_delays_no_later_frame() -> None:
+    flow = opened()
+    heard(flow, 0, 1)
+    first = now = flow.due(1.0, dirty=True) or 0.0
+    for _ in range(5):
+        flow.sent(now + 0.002)
+        now = flow.due(now + 0.002, dirty=True) or 0.0
+    assert now - first == pytest.approx(5 / 60)
+    flow.sent(now + 0.009)
+    assert flow.due(now + 0.009, dirty=True) == pytest.approx(now + 0.009 + 1 / 60)
+
+
 # 7. Several pages
 
 
@@ -312,7 +324,8 @@ def test_whatever_happens_there_is_a_next_time_and_it_is_never_too_fast(
     for event, what in events:
         if isinstance(what, float):
             between = gaps(run(flow, now, now + what, share_hz=share_hz))
-            assert all(gap > slowest * 0.999 for gap in between)
+            # After one that went out late the next one is still on time.
+            assert all(gap > slowest * 0.999 - 0.005 for gap in between)
             now += what
         elif isinstance(what, Report):
             flow.report(what, now)
