@@ -1,7 +1,7 @@
 """An order book as a scene: its best levels, joined by a price step where that is wished for, and the newest trades."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -30,15 +30,24 @@ class BookScene:
         depth: Levels or groups a side.
         group: Join levels by this price step; 0: do not.
         palette: Of the static picture.
+        past: Gives the newest trades that the feed has kept, by time and id; called in the feed's thread.
     """
 
     def __init__(
-        self, feed: Feed, symbol: str, depth: int = 20, group: float = 0.0, *, palette: str = "default"
+        self,
+        feed: Feed,
+        symbol: str,
+        depth: int = 20,
+        group: float = 0.0,
+        *,
+        palette: str = "default",
+        past: Callable[[], Sequence[Trade]] = tuple,
     ) -> None:
         self.symbol = symbol
         self.depth = depth
         self.palette = palette
         self._feed = feed
+        self._past = past
         self._origin = ""
         self._trades: deque[Trade] = deque(maxlen=TRADES)
         self._good: Frame | None = None
@@ -54,7 +63,13 @@ class BookScene:
         return [Need(self.symbol, channel) for channel in ("book", "quote", "trade")]
 
     async def prepare(self) -> None:
-        """Nothing lies before the streams."""
+        """Take what the feed has kept from before; it holds what was taken since then too."""
+        if past := self._past()[-TRADES:]:
+            self._trades.clear()
+            self._trades.extendleft(past)
+        quote = self._feed.quote(self.symbol)
+        if not self._origin and quote is not None:
+            self._origin = quote.origin
 
     def take(self, record: Record) -> bool:
         """A trade or an update of the book is news."""
@@ -83,7 +98,7 @@ class BookScene:
         # The price, the size and, of groups, the value: each in a column of its own.
         falling, rising = (tuple(zip(*side, strict=True)) or ((), (), ()) for side in (bids, asks))
         columns = [*falling[:2], *rising[:2], facts, *falling[2:], *rising[2:], self._newest_trades()]
-        self._good = Frame(Kind.BOOK, (len(bids), len(asks)), columns, book.id, flags)
+        self._good = Frame(Kind.BOOK, (len(bids), len(asks)), columns, book.id, flags, self._origin)
         return [self._good]
 
     def _levels(self, book: Book) -> tuple[Sequence[tuple[float, ...]], Sequence[tuple[float, ...]]]:

@@ -42,6 +42,21 @@ def test_options_reach_the_picture(feed: LiveFeed) -> None:
     ladder.close()
 
 
+def test_what_the_feed_had_before_is_there_at_once(feed: LiveFeed) -> None:
+    feed.subscribe("BTCUSDT", "trade", "quote")
+    feed.wait(trades=10, quotes=1)
+    ladder = BookLadder(feed, "BTCUSDT")
+    seat = ladder._seat
+    assert seat is not None
+    feed.wait(records=feed.status().records + 50)
+    trades = [abs(size) for _, size, _ in now(ladder).trades]
+    kept = feed.trades("BTCUSDT")["size"].to_list()
+    assert len(trades) == 8
+    assert any(kept[at : at + 8] == trades[::-1] for at in range(len(kept)))
+    assert "● simulated" in ladder.picture().svg
+    ladder.close()
+
+
 def test_a_step_of_one_symbol_is_none_of_another(feed: LiveFeed) -> None:
     ladder = BookLadder(feed, "BTCUSDT", group=10)
     ladder.symbol = "ETH-USDT"

@@ -158,7 +158,7 @@ function mark(brush, { book, columns, theme, write, text, traded }, name, i, bas
   if (!trade) return;
   const { context } = brush;
   const before = context.globalAlpha;
-  context.globalAlpha = before * Math.max(1 - trade.rank * 0.08, 0.4);
+  context.globalAlpha = before * Math.max(1 - trade.rank * 0.06, 0.7);
   const colour = trade.bought ? theme.upText : theme.downText;
   brush.font(text.small, trade.rank === 0);
   const words = trade.bought ? "▲" : "▼";
