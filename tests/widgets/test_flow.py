@@ -244,6 +244,7 @@ def test_frames_are_moved_towards_five_milliseconds_before_the_paint(wait_ms: fl
 def test_a_timer_that_fires_late_delays_no_later_frame() -> None:
     flow = opened()
     heard(flow, 0, 1)
+    flow.report(Report("page", ack=flow.sequence, wait_ms=5), 1.0)
     first = now = flow.due(1.0, dirty=True) or 0.0
     for _ in range(5):
         flow.sent(now + 0.002)
