@@ -18,6 +18,7 @@ const TABLE_MS = 3000;
 const TABLE_LEVELS = 5;
 const PAGE = 5;
 const RELAX = 0.97;
+const NARROW = 420;
 
 class BookLadder {
   constructor(stage) {
@@ -56,7 +57,6 @@ class BookLadder {
     this.place.release();
     this.pointed = null;
     this.parts.name(this.stage.get("symbol"));
-    this.stage.header.set({ detail: `${this.stage.get("depth")} levels` });
     this.stage.invalidate();
   }
 
@@ -109,6 +109,13 @@ class BookLadder {
     this.write = this.writers();
   }
 
+  /** How many levels there are; where there is little room the symbol comes first. */
+  detail(rows) {
+    if (this.brush.width < NARROW) return "";
+    const depth = this.stage.get("depth");
+    return `${rows < depth ? `${rows} of ` : ""}${depth} levels`;
+  }
+
   header(trade, former) {
     const write = formatter(this.stage.get("price_decimals"));
     const direction = former ? trade.price - former.price : 0;
@@ -158,6 +165,7 @@ class BookLadder {
     const { book, write, scale, place, flashes } = this;
     const { rows, columns, text } = this.layout();
     this.rows = rows;
+    this.stage.header.set({ detail: this.detail(rows.rows) });
     const moves = place.settle(book, rows, now);
     this.follow();
     const best = { asks: book.best.bid, bids: book.best.ask };

@@ -39,7 +39,7 @@ test("rows fill the height, and are never too low to be read", () => {
   assert.ok(yOf(rows, "asks", 14) >= rows.top);
   assert.ok(yOf(rows, "bids", 14) + rows.row <= rows.bottom);
   const low = rowsFor(150, 20);
-  assert.deepEqual([low.row, low.rows, low.titles], [14, 4, 0]);
+  assert.deepEqual([low.row, low.rows, low.titles], [13, 4, 0]);
   assert.equal(rowsFor(1000, 5).row, 24);
   assert.equal(rowsFor(1, 5).rows, 1);
 });

@@ -37,7 +37,7 @@ class BookLadder(LiveWidget):
     module = "book_ladder"
     depth = t.Int(15, min=1, max=200, help="Levels a side.").tag(sync=True)
     group = t.Float(0.0, help="Join levels by this price step, a multiple of the tick; 0: do not.").tag(sync=True)
-    height = t.Int(640, min=120, max=4_000, help="Pixels; the width is the cell's.").tag(sync=True)
+    height = t.Int(660, min=120, max=4_000, help="Pixels; the width is the cell's.").tag(sync=True)
     instrument = t.Dict(read_only=True).tag(sync=True)
 
     def scene(self) -> Scene:

@@ -73,7 +73,7 @@ class BookPicture(msgspec.Struct, frozen=True):
             sheet.header([self.exchange, self.symbol], self.state)
             sheet.message(f"No book of {self.symbol} yet.")
             return sheet.svg()
-        last = self._price(book.trades[0][0], book) if book.trades else ""
+        last = number(book.trades[0][0], self._decimals) if book.trades else ""
         sheet.header([self.exchange, self.symbol, f"{rows} levels"], self.state, last)
         self._titles(sheet)
         top = HEADER + _TITLES

@@ -4,7 +4,7 @@ export const PAD = 10;
 export const TITLES = 22;
 export const SPREAD = 38;
 
-const ROW_LOWEST = 14;
+const ROW_LOWEST = 13;
 const ROW_HIGHEST = 24;
 const GAP = 14;
 const MARK = 16;
