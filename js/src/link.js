@@ -109,7 +109,8 @@ export class Link {
     this._acknowledged = Math.max(this._acknowledged, newest.sequence);
     this._painted += 1;
     this._waits.push(now - newest.arrived);
-    this._late = Math.max(this._late, newest.late);
+    // The newest one's alone: a hiccup that is over is no reason to send less.
+    this._late = newest.late;
   }
 
   /** A view begins: `{take(frame), paint(now) -> newest painted frame or null, visible()}`. */

@@ -52,7 +52,7 @@ class Report(msgspec.Struct, frozen=True):
     """What a page says four times a second: durations in milliseconds, `painted` paints since its last report.
 
     `ack` is the newest sequence painted, `wait_ms` how long frames waited for the paint, `frame_ms` the screen's own
-    rhythm, `age_ms` how much longer the newest frames travelled than the fastest.
+    rhythm, `age_ms` how much longer the newest frame travelled than the fastest.
     """
 
     page: str

@@ -37,7 +37,7 @@ class _Page:
 
     def receive(self, now: float, sequence: int, sent: float) -> None:
         self._fastest = min(self._fastest, now - sent)
-        self._late = max(self._late, now - sent - self._fastest)
+        self._late = now - sent - self._fastest
         self._fresh = (now, sequence)
 
     def paint(self, now: float) -> None:
