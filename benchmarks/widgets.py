@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 LADDER, KLINES = trials.KINDS
 NAMES = {LADDER: "order book, 20+20", KLINES: "klines, 150 bars", trials.PLOTLY: "plotly klines, 30 Hz"}
-BUSY = 0.2
 CALM_NODES = 10.0
 
 
@@ -161,7 +160,7 @@ def report(found: Results, judged: Sequence[Gate], rate: float) -> None:
     for gate in judged:
         print(gate)
     others = max(figures.others for figures in rows.values())
-    if others > BUSY:
+    if others > trials.BUSY:
         print(f"This machine is busy: others take up to {others:.1f} cores. Only the ratios tell something now.")
 
 

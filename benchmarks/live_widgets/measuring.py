@@ -28,8 +28,9 @@ class Held(Laboratory):
 class Figures(NamedTuple):
     """What was measured of one widget in one window of time.
 
-    Latencies are milliseconds from the receipt of the newest (or oldest) update merged into a picture until it was
-    painted, CPU shares of a core, `feed` the kernel's without any widget.
+    Latencies are milliseconds from the receipt of the newest (or oldest) update merged into a picture until the
+    animation frame that shows it; CPU shares are of a core, `feed` is the kernel's without any widget, `others` what
+    has nothing to do with this.
     """
 
     fps: float
@@ -143,14 +144,8 @@ class Subject:
         wire, sent = self.page.evaluate("() => mlWire.bytes") - wire, self.sent() - sent
         after_counts = self.page.counts()
         shares, took = after.since(before), after.at - before.at
-        news = [(at - newest) / 1000 for at, _, newest, *_ in painted if newest]
-        print(
-            "early",
-            share_of([(e - newest) / 1000 for at, _, newest, _, e in painted if newest], 0.5),
-            share_of([(n - s) / 1000 for _, _, n, s, _ in painted], 0.5),
-            share_of([(a - s) / 1000 for a, _, n, s, _ in painted], 0.5),
-        )
-        olds = [(at - oldest) / 1000 for at, oldest, *_ in painted if oldest]
+        news = [(at - newest) / 1000 for at, _, newest, _ in painted if newest]
+        olds = [(at - oldest) / 1000 for at, oldest, _, _ in painted if oldest]
         return Figures(
             fps=len(painted) / took,
             new_p50=share_of(news, 0.5),
@@ -222,7 +217,7 @@ class Figure(Subject):
             painted = self.seen()
             sent = self.sent() - sent
             third = len(painted) // 3
-            ages = [(at - newest) / 1000 for at, _, newest, *_ in painted]
+            ages = [(at - newest) / 1000 for at, _, newest, _ in painted]
             painted_fps = len(painted) / seconds
             first, last = share_of(ages[:third], 0.5), share_of(ages[-third:], 0.5)
             if third and len(painted) >= 0.9 * sent and last < 1.5 * first + 20:

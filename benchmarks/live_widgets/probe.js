@@ -13,14 +13,8 @@
     }
   };
   const now = () => (performance.timeOrigin + performance.now()) * 1000;
-  const waiting = [];
-  const after = new MessageChannel();
-  after.port1.onmessage = () => window.mlSeen.push([now(), ...waiting.shift()]);
-  // Called in an animation frame: a task comes after what the browser does for that frame.
-  const note = (...stamps) => {
-    waiting.push(stamps);
-    after.port2.postMessage(0);
-  };
+  // Called in the animation frame that shows the picture.
+  const note = (...stamps) => window.mlSeen.push([now(), ...stamps]);
 
   window.mlWatchWidget = (root) => {
     window.mlSeen = [];
@@ -32,7 +26,7 @@
       get: () => last,
       set(frame) {
         last = frame;
-        note(frame.oldest, frame.newest, frame.sent, now());
+        note(frame.oldest, frame.newest, frame.sent);
       },
     });
   };
@@ -49,8 +43,7 @@
       const stamp = figure.data[0].meta;
       if (!stamp || stamp[2] === former) return;
       former = stamp[2];
-      const plotted = now();
-      requestAnimationFrame(() => note(...stamp, plotted));
+      requestAnimationFrame(() => note(...stamp));
     });
   };
 })();

@@ -14,6 +14,9 @@ PLOTLY = "plotly"
 PLOTLY_HZ = 30.0
 RATES = (60.0, 50.0, 40.0, 30.0, 25.0, 20.0, 15.0, 10.0, 5.0)
 RERUNS = 100
+TRIES = 3
+BUSY = 0.2
+"""Of a core: what others may take."""
 SLOW_BYTES_S = 40_000.0
 _SLOW_SETTLE_S = 15.0
 _SLOW_S = 20.0
@@ -29,11 +32,14 @@ class Left(NamedTuple):
 
 
 def measured(subject: Subject, seconds: float) -> Figures:
-    """Show it and measure it, with the feed alone before."""
+    """Show it and measure it, with the feed alone before; again where the machine was busy with something else."""
     feed = subject.idle(seconds)
     subject.show()
     subject.pause(WARM_UP_S)
-    return subject.measure(seconds, feed)
+    tried: list[Figures] = []
+    while len(tried) < TRIES and not any(figures.others <= BUSY for figures in tried):
+        tried.append(subject.measure(seconds, feed))
+    return min(tried, key=lambda figures: figures.others)
 
 
 def widget(bench: Bench, kind: str, seconds: float) -> Figures:
