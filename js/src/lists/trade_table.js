@@ -22,7 +22,7 @@ export class TradeTable {
 
   /**
    * Draw the rows from `at` on.
-   * @returns what was drawn: columns of numbers, the newest first, and how far back they begin
+   * @returns what was drawn: the texts of each row, the newest first, and of which trades they are
    */
   draw(trades, at, look) {
     const { surface } = this;
@@ -32,13 +32,14 @@ export class TradeTable {
     this._titles(look);
     if (!trades?.count) {
       if (trades) this._nothing(look);
-      return { at: 0, times: [], prices: [], sizes: [], total: trades?.total ?? 0 };
+      return { at: 0, rows: [], id: 0, total: trades?.total ?? 0 };
     }
-    const end = Math.min(at + look.visible, trades.count);
-    for (let row = at; row < end; row += 1) this._row(trades, row, HEAD + (row - at) * ROW, look);
-    const cut = (column) => [...column.subarray(at, end)];
-    const { total, rate, large } = trades;
-    return { at, times: cut(trades.times), prices: cut(trades.prices), sizes: cut(trades.sizes), total, rate, large };
+    const { id, total, rate, large, count } = trades;
+    const rows = [];
+    for (let row = at; row < Math.min(at + look.visible, count); row += 1) {
+      rows.push(this._row(trades, row, HEAD + (row - at) * ROW, look));
+    }
+    return { at, rows, id, total, rate, large };
   }
 
   _places({ theme }) {
@@ -88,14 +89,16 @@ export class TradeTable {
     const middle = y + ROW / 2 + 0.5;
     const font = large ? this.bold : this.font;
     const side = sold ? theme.downText : theme.upText;
-    this._time(trades, row, middle, theme);
+    const time = this._time(trades, row, middle, theme);
     const former = row + 1 < trades.count ? price(trades.prices[row + 1]) : "";
     const [same, other] = split(price(trades.prices[row]), former);
+    const told = size(amount);
     surface.text(other, x.price, middle, side, { align: "right", font });
     const start = x.price - (other ? surface.context.measureText(other).width : 0);
     if (same) surface.text(same, start, middle, theme.dim, { align: "right", font });
-    surface.text(size(amount), x.size, middle, theme.text, { align: "right", font });
+    surface.text(told, x.size, middle, theme.text, { align: "right", font });
     surface.text(arrow(sold ? -1 : 1), x.arrow, middle, side, { align: "center", font: this.font });
+    return [time, same + other, told, sold ? "sell" : "buy", large];
   }
 
   _bar(part, y, fill, large) {
@@ -120,5 +123,6 @@ export class TradeTable {
       surface.text(words, at, middle, colour, { font });
       at += surface.context.measureText(words).width;
     }
+    return second + rest;
   }
 }

@@ -7,7 +7,7 @@ export function tradesOf(frame) {
   const [count, more] = frame.counts;
   const [times, prices, sizes, words] = columns(frame, count, count, count, more);
   const [total, rate, large, largest] = words;
-  return { count, times, prices, sizes, total, rate, large, largest };
+  return { id: frame.id, count, times, prices, sizes, total, rate, large, largest };
 }
 
 /**
