@@ -177,6 +177,7 @@ class KlineView {
       marked: bars.list.filter(({ mark }) => mark).length,
       overlays: values,
       ...last,
+      ...this.candles.newest(),
     });
     if (last.time === this._spokenOf) return;
     this._spokenOf = last.time;

@@ -1,6 +1,6 @@
 /** The chart itself: lightweight-charts behind the few things that a view asks of it. */
 
-import { CandlestickSeries, CrosshairMode, HistogramSeries, LineSeries, LineStyle, createChart } from "lightweight-charts";
+import { CandlestickSeries, CrosshairMode, HistogramSeries, LineSeries, LineStyle, MismatchDirection, createChart } from "lightweight-charts";
 
 import { faint } from "../theme.js";
 import { isMissing } from "./bars.js";
@@ -162,6 +162,13 @@ export class Candles {
   /** Wheel and pinch belong to the page until the chart was chosen. */
   chosen(isChosen) {
     this.chart.applyOptions({ handleScale: { mouseWheel: isChosen }, handleScroll: { mouseWheel: isChosen } });
+  }
+
+  /** The newest candle as the library has it, and what can be seen as places of bars. */
+  newest() {
+    const { open, high, low, close } = this.series.dataByIndex(this._count, MismatchDirection.NearestLeft) ?? {};
+    const { from, to } = this.chart.timeScale().getVisibleLogicalRange() ?? {};
+    return { open, high, low, close, from, to };
   }
 
   /** Move by so many bars; positive: into the past. */
