@@ -5,7 +5,6 @@ is stored or exported keeps the last picture as SVG.
 """
 
 import logging
-import threading
 from typing import Any
 
 import anywidget
@@ -21,7 +20,7 @@ from marketlab.widgets.flow import report_of
 from marketlab.widgets.picture import Sheet
 from marketlab.widgets.pump import pump_of
 from marketlab.widgets.seat import Seat
-from marketlab.widgets.shown import Picture, Shown
+from marketlab.widgets.shown import Picture, Shown, sending
 
 __all__ = ["PALETTES", "LiveWidget", "Picture", "decimals_of"]
 
@@ -74,7 +73,6 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         self.feed = feed
         self._pump = pump_of(feed)
         self._seat: Seat | None = None
-        self._sending = threading.Lock()
         self._closed = False
         self._own_layout = not isinstance(traits.get("layout"), Layout)
         given = {"symbol": feed.symbol(symbol), **traits} if symbol else traits
@@ -120,7 +118,7 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         """End it: nothing is sent any more, and its views disappear. Twice is once."""
         if self._closed:
             return
-        with self._sending:
+        with sending:
             self._closed = True
         if self._seat is not None:
             self._pump.leave(self._seat)
@@ -161,13 +159,14 @@ class LiveWidget(Shown, anywidget.AnyWidget):
     # Between the kernel and the feed's thread
 
     def _post(self, packed: bytes) -> None:
-        with self._sending:
-            if not self._closed:
+        with sending as possible:
+            if possible and not self._closed:
                 self.send({}, [packed])
 
     def _tell(self, notice: str) -> None:
-        if notice != self.notice and not self._closed:
-            self.notice = notice
+        with sending as possible:
+            if possible and not self._closed:
+                self.notice = notice
 
     def _heard(self, _: Any, content: dict[str, Any], __: Any) -> None:
         seat, kind = self._seat, content.get("type")

@@ -1,15 +1,42 @@
 """What of a widget stands in a cell's output: the view while somebody looks, and the last picture, which stays."""
 
+import atexit
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["Picture", "Shown", "request"]
+__all__ = ["Picture", "Shown", "request", "sending"]
 
 _numbers = itertools.count(1)
+
+
+class _Sending:
+    """Holds everything that is sent to pages until the program ends: the kernel closes its sockets under its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._over = False
+        atexit.register(self._end)
+
+    def __enter__(self) -> bool:
+        """Whether there is a kernel to send with."""
+        self._lock.acquire()
+        return not self._over
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _end(self) -> None:
+        with self:
+            self._over = True
+
+
+sending = _Sending()
+"""`with sending as possible:` around whatever goes to a page."""
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -59,8 +86,12 @@ class Shown:
 
     def _publish(self, name: str, *, update: bool) -> None:
         shell = _shell()
-        if shell is not None:
-            shell.display_pub.publish(self._bundle(), transient={"display_id": name}, update=update)
+        if shell is None:
+            return
+        bundle = self._bundle()
+        with sending as possible:
+            if possible:
+                shell.display_pub.publish(bundle, transient={"display_id": name}, update=update)
 
     def _bundle(self) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self)}
