@@ -3,7 +3,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import fsum
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketlab.market.orderbook import OrderBook
@@ -47,9 +47,11 @@ def by_hand(side: Levels, step: str, *, up: bool) -> list[tuple[float, float, fl
     ]
 
 
+PATIENT = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 WHOLE = st.dictionaries(st.integers(1, 100_000), SIZES, max_size=60)
 
 
+@PATIENT
 @given(TICKS, MULTIPLES, WHOLE, WHOLE)
 def test_levels_are_joined_as_in_decimals(
     tick: str, multiple: int, bids: dict[int, float], asks: dict[int, float]
@@ -73,6 +75,7 @@ CHANGES = st.lists(
 )
 
 
+@PATIENT
 @given(WHOLE, CHANGES, st.sampled_from(["0.02", "0.1", "1"]))
 def test_groups_that_follow_are_those_of_the_whole_book(
     bids: dict[int, float], changes: list[tuple[dict[int, float], bool]], step: str
