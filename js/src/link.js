@@ -35,7 +35,7 @@ export class Travel {
 }
 
 export class Link {
-  constructor(transport, { now = () => performance.timeOrigin + performance.now(), schedule } = {}) {
+  constructor(transport, { now = () => performance.timeOrigin + performance.now(), schedule, repeat = every } = {}) {
     this.transport = transport;
     this.page = Math.random().toString(36).slice(2, 12);
     this.newest = new Map();
@@ -47,7 +47,8 @@ export class Link {
     this._schedule = schedule ?? ((callback) => requestAnimationFrame(callback));
     this._travel = new Travel();
     this._scheduled = false;
-    this._timer = null;
+    this._repeat = repeat;
+    this._endReports = null;
     this._restart();
   }
 
@@ -118,7 +119,7 @@ export class Link {
     this.views.add(view);
     for (const frame of [...this.newest.values()].sort((one, other) => one.sequence - other.sequence)) view.take(frame);
     this.transport.send({ type: "open", page: this.page });
-    if (this._timer === null) this._timer = setInterval(() => this._tick(), REPORT_MS);
+    this._endReports ??= this._repeat(() => this._tick(), REPORT_MS);
     this.request();
   }
 
@@ -126,8 +127,8 @@ export class Link {
   close(view) {
     this.views.delete(view);
     if (this.views.size) return;
-    clearInterval(this._timer);
-    this._timer = null;
+    this._endReports?.();
+    this._endReports = null;
     this.transport.send({ type: "close", page: this.page });
   }
 
@@ -162,6 +163,11 @@ export class Link {
     const silent = this._now() - this.heard;
     return silent > STALE_MS ? silent : 0;
   }
+}
+
+function every(callback, milliseconds) {
+  const timer = setInterval(callback, milliseconds);
+  return () => clearInterval(timer);
 }
 
 let rhythm = 1000 / 60;
