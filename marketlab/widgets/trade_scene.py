@@ -124,7 +124,12 @@ class TradeScene:
             [float(self._total), self._rate(now), *self._ranks()],
         ]
         id = newest_first[0].trade_id if newest_first else ""
-        return Frame(kind, (len(trades), len(columns[-1])), columns, int(id) if id.isdecimal() else 0)
+        counts = (len(trades), len(columns[-1]))
+        return Frame(kind, counts, columns, int(id) if id.isdecimal() else 0, origin=self._origin)
+
+    @property
+    def _origin(self) -> str:
+        return self._kept[-1].origin if self._kept else ""
 
     def _rate(self, now: int) -> float:
         if not self._arrivals:
@@ -149,7 +154,7 @@ class TradeScene:
         picture = TradePicture(
             self._feed.exchange.name,
             self.symbol,
-            state_word(self._kept[-1].origin if self._kept else "", running=self._feed.running),
+            state_word(self._origin, running=self._feed.running),
             self._least,
             self._decimals,
             self._palette,

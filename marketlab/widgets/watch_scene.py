@@ -146,6 +146,7 @@ class WatchScene:
             watched.bar(kline)
         if not klines:
             return
+        self._origin = self._origin or klines[-1].origin
         if not self._has_day:
             watched.reference, watched.since = klines[0].open, _HISTORY
         if isnan(watched.last):
@@ -164,12 +165,12 @@ class WatchScene:
         rows = list(self.watched.values())
         since = max(watched.since for watched in rows)
         columns = [*zip(*(watched.numbers() for watched in rows), strict=True), (float(since),)]
-        shown = [Frame(Kind.WATCH, (len(rows), 1), columns, self._id)]
+        shown = [Frame(Kind.WATCH, (len(rows), 1), columns, self._id, origin=self._origin)]
         now = time.monotonic()
         if whole or now - self._sparked >= _SPARKS_EVERY_S:
             self._sparked = now
             closes = [watched.closes for watched in rows]
-            shown.append(Frame(Kind.SPARKS, (len(rows), CLOSES), closes, self._id))
+            shown.append(Frame(Kind.SPARKS, (len(rows), CLOSES), closes, self._id, origin=self._origin))
         return shown
 
     def svg(self) -> str:
