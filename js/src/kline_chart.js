@@ -33,6 +33,7 @@ class KlineView {
       moved: (from) => this._moved(from),
     });
     this._listen();
+    stage.onChange("symbol", () => this._forget());
     for (const name of ["interval", "intervals"]) stage.onChange(name, () => this._choices());
     for (const name of ["price_decimals", "overlays"]) stage.onChange(name, () => this._again());
     this._choices();
@@ -110,16 +111,20 @@ class KlineView {
     const former = this.bars.interval;
     const from = this.bars.take(frame);
     if (former !== this.bars.interval) this._touched = false;
-    if (from === null) this._askWhole();
+    if (from === null) this._askWhole(frame);
     else if (from < this.bars.list.length) this._reckon(from);
     this.drawn = frame;
   }
 
-  /** While another interval's history is on its way, the old picture stays. */
+  /** While history is on its way, a picture with more bars stays. */
   _isEarly(frame) {
-    if (!(frame.flags & Flag.LOADING) || !this.bars.list.length) return false;
-    const [count] = frame.counts;
-    return frame.numbers[9 * count + 1] !== this.bars.interval;
+    return Boolean(frame.flags & Flag.LOADING) && frame.counts[0] < this.bars.list.length;
+  }
+
+  /** Another symbol's bars are not shown under the new one's name. */
+  _forget() {
+    this.bars = new Bars();
+    this._again();
   }
 
   _reckon(from) {
@@ -133,9 +138,10 @@ class KlineView {
     else candles.setFrom(bars, overlays, from, !this._touched);
   }
 
-  _askWhole() {
+  _askWhole({ flags }) {
     const now = performance.now();
-    if (now - this._asked < ASK_AGAIN_MS) return;
+    // What is still being fetched comes whole by itself.
+    if (flags & Flag.LOADING || now - this._asked < ASK_AGAIN_MS) return;
     this._asked = now;
     this.stage.ask("whole");
   }
@@ -218,10 +224,8 @@ class KlineView {
   _again() {
     this._line();
     this.candles.written(this._format(), this.stage.get("price_decimals"));
-    if (this.bars.list.length) {
-      for (const each of this.overlays) each.reckon(this.bars, 0);
-      this.candles.setAll(this.bars, this.overlays, false);
-    }
+    for (const each of this.overlays) each.reckon(this.bars, 0);
+    this.candles.setAll(this.bars, this.overlays, false);
     this.legend.name(this.overlays.map((each, place) => this._named(each, place)));
     this.stage.invalidate();
   }

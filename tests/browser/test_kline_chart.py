@@ -14,7 +14,7 @@ MINUTE = 60_000_000
 # What each candle was after each trade is kept by the trade's id, in the feed's own thread.
 SETUP = """
 import marketlab as ml
-exchange = ml.local_exchange(simulate=True, symbols="BTCUSDT", seed=3, speed=4, start="2024-08-09T14:00")
+exchange = ml.local_exchange(simulate=True, seed=3, speed=4, start="2024-08-09T14:00")
 feed = ml.live("BTCUSDT", ["trade", "kline_1m"], exchange)
 candles, parts = {}, {}
 def keep(batch):
@@ -125,6 +125,9 @@ def test_buttons_keys_and_the_kernel_switch_the_interval(notebook: Opener) -> No
     page.execute("chart.interval = '1m'")
     chart.until("el => el.mlView.drawn.interval === '1m' && el.mlView.drawn.bars >= 120")
     assert text(chart, ".ml-words").endswith("1m")
+    page.execute("chart.symbol = 'eth-usdt'")
+    chart.until("el => el.mlView.drawn.close < 10_000 && el.mlView.drawn.bars >= 120")
+    assert text(chart, ".ml-words") == "binance · ETHUSDT · 1m"
     # The notebook's own keys were not touched: the cell is still one of code.
     kinds = page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.map(cell => cell.model.type)")
     assert set(kinds) == {"code"}

@@ -104,7 +104,7 @@ export class Candles {
     this.series.setData(bars.list.map(candle));
     this.volume.setData(bars.list.map((bar) => this._volume(bar)));
     overlays.forEach((overlay, place) => {
-      this.lines[place].setData(bars.list.map((bar, at) => point(overlay, bar, at)));
+      this.lines[place].setData(bars.list.map((_, at) => point(overlay, bars, at)));
     });
     this.marks.show(bars.list);
     this._last(bars.last);
@@ -120,7 +120,12 @@ export class Candles {
       const past = at < this._count - 1;
       this.series.update(candle(list[at]), past);
       this.volume.update(this._volume(list[at]), past);
-      overlays.forEach((overlay, place) => this.lines[place].update(point(overlay, list[at], at), past));
+      overlays.forEach((overlay, place) => {
+        const line = this.lines[place];
+        // The stroke to a new bar is the former one's.
+        if (at >= this._count && at && breaks(overlay, list, at)) line.update(point(overlay, bars, at - 1));
+        line.update(point(overlay, bars, at), past);
+      });
     }
     if (from < list.length - 1) this.marks.show(list);
     const longer = list.length > this._count;
@@ -146,6 +151,7 @@ export class Candles {
   }
 
   _last(bar) {
+    if (!bar) this.marks.label(NaN, "", this.theme.up);
     if (!bar || isMissing(bar)) return;
     const rises = bar.close >= bar.open;
     const colour = rises ? this.theme.up : this.theme.down;
@@ -223,11 +229,15 @@ function candle(bar) {
   return { time: seconds(bar), open: bar.open, high: bar.high, low: bar.low, close: bar.close };
 }
 
-function point({ values, begins }, bar, at) {
-  const value = values[at];
-  if (!Number.isFinite(value)) return { time: seconds(bar) };
-  // No stroke leads to where a line begins anew.
-  return begins?.(bar) ? { time: seconds(bar), value, color: "transparent" } : { time: seconds(bar), value };
+function point(overlay, { list }, at) {
+  const [time, value] = [seconds(list[at]), overlay.values[at]];
+  if (!Number.isFinite(value)) return { time };
+  return breaks(overlay, list, at + 1) ? { time, value, color: "transparent" } : { time, value };
+}
+
+/** Whether no stroke leads to a bar: it has no value, or the line begins anew there. */
+function breaks({ values, begins }, list, at) {
+  return at < list.length && (!Number.isFinite(values[at]) || Boolean(begins?.(list[at])));
 }
 
 function aim(link) {
