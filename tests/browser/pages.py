@@ -239,7 +239,7 @@ class NotebookPage:
         """What page, cells, widgets and laboratory say, for whoever wonders at a failure."""
         shown = "() => [...document.querySelectorAll('.ml-widget')].map(el => [{...el.dataset}, el.mlView?.painted])"
         told = {
-            "errors on the page": self.errors,
+            "errors on the page": list(dict.fromkeys(self.errors))[:5],
             "errors in cells": self.failures(),
             "widgets": self.evaluate(shown),
             "kernel": self.evaluate(f"() => {_KERNEL}?.status"),
@@ -253,7 +253,7 @@ class NotebookPage:
             AssertionError: the console holds an error, or something was asked of another machine.
         """
         errors = [error for error in self.errors if not any(words in error for words in self._tolerated)]
-        assert not errors, "\n".join(errors)
+        assert not errors, "\n".join(list(dict.fromkeys(errors))[:5])
         strangers = self.hosts - set(_AT_HOME)
         assert not strangers, f"the page asked {', '.join(sorted(strangers))}"
 
