@@ -13,7 +13,7 @@ export const Kind = Object.freeze({
 /** What the data is doing. */
 export const State = Object.freeze({ WAITING: 0, RUNNING: 1, RECONNECTING: 2, STOPPED: 3, PAUSED: 4 });
 
-export const Flag = Object.freeze({ VERIFIED: 1, LOADING: 2, PARTIAL: 4 });
+export const Flag = Object.freeze({ VERIFIED: 1, LOADING: 2, PARTIAL: 4, FRESH: 8 });
 
 const ORIGINS = ["", "stream", "rest", "backfill", "replay", "simulated"];
 

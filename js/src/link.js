@@ -6,7 +6,7 @@
  * `{send(message), get(name), set(name, value), onChange(name, callback) -> off}`.
  */
 
-import { State, decode } from "./frame.js";
+import { Flag, State, decode } from "./frame.js";
 
 const REPORT_MS = 250;
 const STALE_MS = 2000;
@@ -83,6 +83,10 @@ export class Link {
     frame.late = this._travel.late(frame.sent / 1000, now);
     this.heard = now;
     this.state = frame.state;
+    if (frame.flags & Flag.FRESH) {
+      this.newest.clear();
+      this.origin = "";
+    }
     if (frame.origin) this.origin = frame.origin;
     this.newest.set(frame.kind, frame);
     for (const view of this.views) view.take(frame);

@@ -1,6 +1,6 @@
 /** What a view stands on: its place on the page, the link to the kernel, colours and size. */
 
-import { State } from "./frame.js";
+import { Flag, Kind, State } from "./frame.js";
 import { put, stateOf } from "./header.js";
 import { coloursOf, onThemeChange } from "./theme.js";
 
@@ -143,6 +143,10 @@ export class Stage {
   }
 
   take(frame) {
+    if (frame.flags & Flag.FRESH) {
+      this._fresh.clear();
+      this.root.dataset.empty = "";
+    }
     this._fresh.set(frame.kind, frame);
     // A view that paints through a library, which waits for the screen by itself, has to tell it before.
     if (this.visible()) this.view.took?.(frame);
@@ -158,6 +162,7 @@ export class Stage {
     this._fresh.clear();
     this._wanted = false;
     this.view.paint(frames, now);
+    if (frames.some((frame) => frame.kind !== Kind.BLANK)) delete this.root.dataset.empty;
     const newest = frames.at(-1) ?? null;
     if (newest) this._note(newest, now);
     return newest;

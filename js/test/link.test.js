@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { HEADER_BYTES, Kind, State } from "../src/frame.js";
+import { Flag, HEADER_BYTES, Kind, State } from "../src/frame.js";
 import { Link, Travel } from "../src/link.js";
 
 const START = 1.7e12;
@@ -35,9 +35,9 @@ function view({ visible = true, paints = true } = {}) {
   };
 }
 
-function frame(sequence, { kind = Kind.BOOK, state = State.RUNNING, origin = 1, at = now } = {}) {
+function frame(sequence, { kind = Kind.BOOK, state = State.RUNNING, origin = 1, at = now, flags = 0 } = {}) {
   const bytes = new DataView(new ArrayBuffer(HEADER_BYTES));
-  bytes.setUint32(0, kind | (state << 8) | (origin << 16), true);
+  bytes.setUint32(0, kind | (state << 8) | (origin << 16) | (flags << 24), true);
   bytes.setUint32(4, sequence, true);
   bytes.setFloat64(32, at * 1000, true);
   return bytes;
@@ -189,6 +189,15 @@ test("the origin stays when a frame has none", () => {
   link.receive(frame(1, { origin: 5 }));
   link.receive(frame(2, { origin: 0, kind: Kind.BLANK }));
   assert.equal(link.origin, "simulated");
+});
+
+test("another symbol's first frame ends what was there", () => {
+  const one = view();
+  link.open(one);
+  link.receive(frame(1, { kind: Kind.BARS_SNAPSHOT, origin: 5 }));
+  link.receive(frame(2, { origin: 0, kind: Kind.BLANK, flags: Flag.FRESH }));
+  assert.deepEqual([...link.newest.keys()], [Kind.BLANK]);
+  assert.equal(link.origin, "");
 });
 
 test("what a view asks goes out as it is", () => {

@@ -80,6 +80,8 @@ class Flag(IntFlag):
     """History is being fetched."""
     PARTIAL = 4
     """Levels that have not been seen may be missing."""
+    FRESH = 8
+    """What was sent before shows something else, such as another symbol."""
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from marketlab.errors import MarketlabError
 from marketlab.records import Record
-from marketlab.widgets.contract import Frame, Kind, Scene, State, pack
+from marketlab.widgets.contract import Flag, Frame, Kind, Scene, State, pack
 from marketlab.widgets.flow import Flow
 
 __all__ = ["Seat"]
@@ -50,7 +50,7 @@ class Seat:
         self.paused = False
         self._held: Sequence[Frame] = ()
         self._told = ""
-        self._refused = False
+        self._refused = self._fresh = False
         self._oldest = 0
         self._newest = 0
 
@@ -63,7 +63,7 @@ class Seat:
         """Draw something else from now on."""
         self.scene, self.origin, self._held = scene, "", ()
         self._oldest = self._newest = 0
-        self.flow.whole = self.dirty = True
+        self.flow.whole = self.dirty = self._fresh = True
 
     def take(self, record: Record) -> bool:
         """Take a record of one of the scene's symbols; returns whether it is the first news since the last frame."""
@@ -84,6 +84,9 @@ class Seat:
     def put_out(self, state: State, now: float) -> None:
         """Send the picture as it is now; only its state where it is paused or not yet there."""
         frames = self._picture() or (Frame(Kind.BLANK),)
+        if self._fresh:
+            self._fresh = False
+            frames = [msgspec.structs.replace(frames[0], flags=frames[0].flags | Flag.FRESH), *frames[1:]]
         if self.paused and state is State.RUNNING:
             state = State.PAUSED
         sequence = self.flow.sent(now, len(frames))

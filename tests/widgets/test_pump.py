@@ -10,7 +10,7 @@ import pytest
 from marketlab.exchange_server import LocalExchange, Simulation
 from marketlab.streams.hub import Batch
 from marketlab.streams.live import LiveFeed
-from marketlab.widgets.contract import Kind, State, unpack
+from marketlab.widgets.contract import Flag, Kind, State, unpack
 from marketlab.widgets.pump import MESSAGES_PER_SECOND, pump_of, running_pumps
 
 from .screens import Counter, Screen, until
@@ -150,6 +150,8 @@ def test_another_scene_begins_with_a_whole_picture(feed: LiveFeed) -> None:
     screen.pump.changed(screen.seat)
     until(lambda: other.count > 3)
     until(lambda: other.whole_times)
+    fresh = [frame for frame, _ in map(unpack, screen.packed) if frame.flags & Flag.FRESH]
+    assert len(fresh) == 1
     seen = screen.scene.count
     screen.wait(3)
     assert screen.scene.count == seen
