@@ -14,7 +14,7 @@ import { widget } from "./widget.js";
 
 const ASK_AGAIN_MS = 500;
 const NEAR_THE_EDGE = 5;
-const WIDE = 760;
+const WIDE = 900;
 const LEGEND = 24;
 const HELP = "Arrow keys move and zoom, digits choose the interval, Home and End go to the oldest and newest bar.";
 
@@ -110,7 +110,10 @@ class KlineView {
     if (frame.kind === Kind.BARS_SNAPSHOT && this._isEarly(frame)) return;
     const former = this.bars.interval;
     const from = this.bars.take(frame);
-    if (former !== this.bars.interval) this._touched = false;
+    if (former !== this.bars.interval) {
+      this._touched = false;
+      this._name();
+    }
     if (from === null) this._askWhole(frame);
     else if (from < this.bars.list.length) this._reckon(from);
     this.drawn = frame;
@@ -154,7 +157,6 @@ class KlineView {
     const { last } = bars;
     if (!last) return;
     const format = this._format();
-    this._name();
     stage.header.set({ last: format(last.close), change: bars.change });
     this._legend(format);
     this._tell(last, format);

@@ -75,9 +75,10 @@ export class Candles {
 
   /** How prices are written, and the smallest difference of two. */
   written(format, decimals) {
+    const labels = remembering(format);
     this._format = format;
-    this.series.applyOptions({ priceFormat: { type: "custom", formatter: format, minMove: 10 ** -decimals } });
-    this.chart.applyOptions({ localization: { priceFormatter: format } });
+    this.series.applyOptions({ priceFormat: { type: "custom", formatter: labels, minMove: 10 ** -decimals } });
+    this.chart.applyOptions({ localization: { priceFormatter: labels } });
   }
 
   /** So many overlay lines. */
@@ -221,6 +222,18 @@ function options() {
     crosshair: { mode: CrosshairMode.Normal },
     handleScale: { mouseWheel: false },
     handleScroll: { mouseWheel: false, vertTouchDrag: false },
+  };
+}
+
+/** The axis writes the same few prices at every paint. */
+function remembering(format) {
+  const known = new Map();
+  return (price) => {
+    if (!known.has(price)) {
+      if (known.size > 100) known.clear();
+      known.set(price, format(price));
+    }
+    return known.get(price);
   };
 }
 
