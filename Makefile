@@ -67,7 +67,7 @@ benchmarks: $(DEVELOPMENT) $(WIDGETS) ## the timed promises; minutes, on a quiet
 docs: $(DEVELOPMENT) ## the documentation as a site in build/docs/
 	$(BIN)/mkdocs build --quiet --strict
 
-wheel-check: $(DEVELOPMENT) ## build the wheel and try it in an empty environment, without extras
+wheel-check: $(DEVELOPMENT) ## build the wheel and try it in an empty environment: bare, then its notebooks in JupyterLab; minutes
 	$(BIN)/python .ci/check_wheel.py
 
 constraints: ## newest versions of everything into constraints.txt, from an empty environment

@@ -1,6 +1,6 @@
 """Build the wheel out of the source archive and try it where nothing else is installed.
 
-No extras, no sources, no repository beside it, no Node.
+First without extras, then with all of them: no sources, no repository beside it, no Node.
 """
 
 import json
@@ -11,6 +11,8 @@ import tempfile
 import venv
 import zipfile
 from pathlib import Path
+
+from check_lab import check_lab
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
@@ -69,6 +71,8 @@ def check_installed(wheel: Path, folder: Path) -> None:
     if "collect" not in run(environment / "bin" / "marketlab", "--help", cwd=folder):
         sys.exit("marketlab --help does not name its commands")
     check_recording(environment / "bin" / "marketlab", folder)
+    run(python, *PIP, "install", "--constraint", ROOT / "constraints.txt", f"{wheel}[all]", cwd=folder, path=programs)
+    check_lab(programs)
 
 
 def check_recording(program: Path, folder: Path) -> None:
