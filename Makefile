@@ -10,7 +10,7 @@ CORE := market exchanges analysis
 SOURCES := conftest.py hatch_build.py marketlab tests benchmarks notebooks .ci
 WIDGETS := marketlab/widgets/static/THIRD_PARTY_NOTICES.txt
 
-.PHONY: help demo widgets js-test test servers core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs wheel-check constraints changelog clean
+.PHONY: help demo widgets js-test test servers core-coverage coverage notebooks notebook-outputs check style types layers benchmarks docs pictures wheel-check constraints changelog clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -63,6 +63,9 @@ benchmarks: $(DEVELOPMENT) $(WIDGETS) ## the timed promises; minutes, on a quiet
 	  case $$file in */decode_book.py|*/influxdb.py) more=--install ;; */delta.py) more=--full ;; *) more= ;; esac; \
 	  $(BIN)/python $$file $$more || exit 1; \
 	done
+
+pictures: $(DEVELOPMENT) $(WIDGETS) ## the README's pictures, out of recorded frames in a real JupyterLab
+	MARKETLAB_TEST_PICTURES=docs/pictures $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
 docs: $(DEVELOPMENT) ## the documentation as a site in build/docs/
 	$(BIN)/mkdocs build --quiet --strict
