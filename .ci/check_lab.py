@@ -67,7 +67,7 @@ class InstalledLab(Laboratory):
 
     def _environment(self) -> Mapping[str, str]:
         inherited = (name for name in os.environ if name.startswith(("JUPYTER", "MARKETLAB", "PYTHON")))
-        places = {"HOME": str(self.folder), "PATH": str(self.programs)}
+        places = {"HOME": str(self.folder), "TMPDIR": str(self.folder), "PATH": str(self.programs)}
         return dict.fromkeys(inherited, "") | places | NOBODY | {"NO_PROXY": "127.0.0.1,localhost"}
 
 
