@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -7,14 +7,16 @@ import pytest
 
 pytest.importorskip("polars")
 
+import polars as pl
+
 from marketlab.exchange_server import LocalExchange, Simulation, TapeSource
 from marketlab.records import Quote, Side, Trade
 from marketlab.streams.hub import Batch
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Frame, Kind, Need, State, pack, unpack
-from marketlab.widgets.trade_scene import KEPT, TradeScene
+from marketlab.widgets.trade_scene import KEPT, TradeScene, rank
 
-from .screens import until
+ROWS = 20
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def ids(scene: TradeScene) -> list[int]:
 
 
 class Witness:
-    """Compares a scene with what the feed itself gives back, at random moments."""
+    """Compares a scene with the trades that came, at random moments, and with what the feed gives back."""
 
     def __init__(self, feed: LiveFeed, scene: TradeScene, *, least: float) -> None:
         self.feed = feed
@@ -53,38 +55,44 @@ class Witness:
         self.looks = 0
         self.wrong: list[str] = []
         self._random = Random(3)
+        self._came: list[Trade] = []
+        self._tables = 0
 
     def __call__(self, batch: Batch) -> None:
         for record in batch:
             self.scene.take(record)
-        if self.looks < 200 and self._random.random() < 0.5:
-            self._look()
+            if isinstance(record, Trade) and record.size >= self.least:
+                self._came.append(record)
+                if self.looks < 300 and self._random.random() < 0.3:
+                    self._look([(row.time, row.price, row.size, row.side) for row in sorted(self._came, key=rank)])
+        if self._tables >= 20:
+            return
+        self._tables += 1
+        table = self.feed.trades("BTCUSDT").filter(pl.col("size") >= self.least)
+        table = table.with_columns(pl.col("time").to_physical())
+        self._look(table.select("time", "price", "size", "side").rows())
 
-    def _look(self) -> None:
+    def _look(self, truth: Sequence[tuple[int, float, float, str]]) -> None:
         frames = self.scene.frames(whole=False)
         if not frames:
             return
         self.looks += 1
-        table = self.feed.trades("BTCUSDT")
-        newest = table.filter(table["size"] >= self.least).tail(40).reverse()
-        sizes = [size if side == "buy" else -size for size, side in newest.select("size", "side").iter_rows()]
-        times = [float(time) for time in newest["time"].to_physical().to_list()]
-        if rows(frames[0]) != list(zip(times, newest["price"].to_list(), sizes, strict=True)):
-            self.wrong.append(newest["trade_id"][0])
-        if frames[0].id != int(newest["trade_id"][0]):
-            self.wrong.append(f"id {frames[0].id}")
+        newest = truth[: -ROWS - 1 : -1]
+        if rows(frames[0]) != [(time, price, size if side == "buy" else -size) for time, price, size, side in newest]:
+            self.wrong.append(f"look {self.looks} at trade {frames[0].id}")
 
 
 @pytest.mark.parametrize("least", [0.0, 0.05])
 def test_its_rows_are_the_newest_trades_of_the_feed_at_any_moment(tapes: Path, least: float) -> None:
     with (
-        LocalExchange(TapeSource(tapes / "btcusdt_20240809.gz"), speed=20.0, start_after=None) as local,
-        LiveFeed("BTCUSDT", ["trade", "quote"], ws_url=local.ws_url, rest_url=local.rest_url) as feed,
+        LocalExchange(TapeSource(tapes / "btcusdt_20240809.gz"), speed=math.inf, start_after=None) as local,
+        LiveFeed("BTCUSDT", ["trade"], ws_url=local.ws_url, rest_url=local.rest_url) as feed,
     ):
-        witness = Witness(feed, TradeScene(feed.inner, "BTCUSDT", least=least), least=least)
+        witness = Witness(feed, TradeScene(feed.inner, "BTCUSDT", ROWS, least), least=least)
         feed.lossless(witness)
         local.begin()
-        until(lambda: witness.looks >= 200 or witness.wrong, "200 looks")
+        feed.wait(trades=2_000, idle=1.0)
+        assert witness.looks >= (20 if least else 200)
         assert witness.wrong == []
 
 
