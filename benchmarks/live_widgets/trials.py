@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.live_widgets import notebook_cells
-from benchmarks.live_widgets.measuring import WARM_UP_S, Bench, Figures, Subject, share_of
+from benchmarks.live_widgets.measuring import BARS, WARM_UP_S, Bench, Figures, Subject, share_of
 from tests.browser.slow_link import SlowLink
 
 KINDS = ("book_ladder", "kline_chart")
@@ -86,7 +86,7 @@ def slow_link(bench: Bench, kind: str) -> tuple[float, float]:
 
 def soak(bench: Bench, minutes: float, told: Callable[[str], None]) -> dict[str, float]:
     """How fast the heap grows, in bytes a second: of a notebook with each widget, and of one with a feed only."""
-    cells = {name: notebook_cells.WIDGETS[name] for name in KINDS} | {"control": "feed.running"}
+    cells = {name: notebook_cells.WIDGETS[name].format(bars=BARS) for name in KINDS} | {"control": "feed.running"}
     slopes = {}
     for name, cell in cells.items():
         told(f"soak: {name}")
