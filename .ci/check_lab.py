@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.browser.chromium import running_chromium
 from tests.browser.laboratory import Laboratory
-from tests.browser.pages import NotebookPage, Widget, write_notebook
+from tests.browser.pages import NotebookPage, Widget
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,15 +31,8 @@ SHOWS = {
     "ml.KlineChart(": ["kline_chart"],
     "ml.TimeAndSales(": ["time_and_sales"],
     "ml.Watchlist(": ["watchlist"],
-    "(ml.dashboard(": ["watchlist", "kline_chart", "book_ladder", "time_and_sales"],
+    "ml.dashboard(": ["watchlist", "kline_chart", "book_ladder", "time_and_sales"],
 }
-# Beside what is shipped, since no shipped notebook shows each of them.
-DASHBOARD = """
-import marketlab as ml
-exchange = ml.local_exchange(simulate=True, seed=1, duration=60, speed=10)
-feed = ml.live(["BTCUSDT", "ETHUSDT"], exchange=exchange)
-display(ml.dashboard(feed))
-"""
 NOTICES = ".Toastify__toast"
 # What asks for the network gets an error at once.
 NOBODY = dict.fromkeys(("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -85,7 +78,6 @@ def check_lab(programs: Path) -> None:
         return
     seen: Counter[str] = Counter()
     with InstalledLab(programs) as lab, running_chromium() as browser:
-        write_notebook(lab.notebooks / "00_dashboard.ipynb", [DASHBOARD])
         for path in sorted(lab.notebooks.glob("*.ipynb")):
             cells = json.loads(path.read_bytes())["cells"]
             sources = ["".join(cell["source"]) if cell["cell_type"] == "code" else "" for cell in cells]
