@@ -83,10 +83,12 @@ def notebook(chromium: "Browser", laboratory: Laboratory) -> Iterator[Opener]:
         opened[-1].theme(theme)  # JupyterLab remembers the last one
         return opened[-1]
 
-    yield opener
-    print(*(page.story() for page in opened), sep="\n")  # seen only beside a failure
-    context.close()
-    laboratory.end_kernels()
+    try:
+        yield opener
+        print(*(page.story() for page in opened), sep="\n")  # seen only beside a failure
+        context.close()
+    finally:
+        laboratory.end_kernels()
     for page in opened:
         page.check()
 
