@@ -33,7 +33,8 @@ _LIST, _ROW = 62, 28
 _STYLE = """<style>
 .ml-dashboard {{ container-type: inline-size; overflow: visible; }}
 .ml-dashboard .widget-box {{ overflow: visible; }}
-.ml-dashboard .ml-switch {{ display: none; }}
+.ml-dashboard .ml-chart-part .ml-switch.ml-switch {{ display: none; }}
+.ml-dashboard .ml-chart-part .ml-chart-choices.ml-chart-choices {{ display: none; }}
 .ml-dashboard > .ml-style {{ display: none; }}
 .ml-dashboard-controls {{ flex-flow: row wrap; align-items: center; gap: 4px 16px; margin: 0 0 6px; }}
 .ml-dashboard-controls > * {{ margin: 0; flex: none; width: auto; }}
