@@ -1,5 +1,7 @@
 """The dashboard in a real JupyterLab: one choice moves all parts, at any width, and nothing is left behind."""
 
+from functools import partial
+
 import pytest
 
 from .conftest import Opener
@@ -65,11 +67,15 @@ def test_pause_stops_all_pictures_and_goes_on(notebook: Opener) -> None:
     parts[3].until("(el, id) => el.mlView.drawn.id > id", still["id"])
 
 
+def has_columns(page: NotebookPage, expected: int) -> bool:
+    return columns(page) == expected
+
+
 def test_columns_follow_the_width_and_all_parts_fit(notebook: Opener) -> None:
     page, parts = shown(notebook)
     for width, expected in ((1700, 3), (1100, 2), (700, 1)):
         page.page.set_viewport_size({"width": width, "height": 1000})
-        page.wait(lambda expected=expected: columns(page) == expected, f"{expected} columns")
+        page.wait(partial(has_columns, page, expected), f"{expected} columns")
         board = page.page.locator(".ml-dashboard").bounding_box()
         assert board is not None
         for part in parts:
