@@ -30,6 +30,9 @@ export class Header {
     const make = (kind, name) => Object.assign(document.createElement(kind), { className: name });
     this.element = make("div", "ml-header");
     this.words = make("span", "ml-words");
+    this.exchange = make("span", "ml-exchange");
+    this.rest = make("span", "ml-rest");
+    this.words.append(this.exchange, this.rest);
     this.state = make("span", "ml-state");
     this.dot = make("i", "ml-dot");
     this.dot.ariaHidden = "true";
@@ -70,6 +73,8 @@ export class Header {
   }
 
   _say() {
-    put(this.words, [...this._names, this._detail].filter(Boolean).join(" · "));
+    const [exchange, ...names] = this._names.filter(Boolean);
+    put(this.exchange, exchange ? `${exchange} · ` : "");
+    put(this.rest, [...names, this._detail].filter(Boolean).join(" · "));
   }
 }

@@ -34,7 +34,8 @@ class Watchlist {
     this.since = 0;
     this.order = this.symbols.map((_, at) => at);
     this.table.fill(this.symbols);
-    this.stage.header.set({ detail: `${this.symbols.length} symbols` });
+    const count = this.symbols.length;
+    this.stage.header.set({ detail: count === 1 ? "1 symbol" : `${count} symbols` });
     this._point(this.stage.get("selected"));
   }
 

@@ -8,7 +8,7 @@ import msgspec
 
 from marketlab.widgets.kline_bars import DAY, HEALED, MISSING, PARTIAL, Anchor, Row
 from marketlab.widgets.kline_overlays import Overlay, line
-from marketlab.widgets.picture import HEADER, Sheet, colours, number
+from marketlab.widgets.picture import HEADER, Sheet, colours, number, state_word
 
 __all__ = ["KlinePicture", "Look"]
 
@@ -40,6 +40,7 @@ class KlinePicture(msgspec.Struct, frozen=True):
     interval: str
     origin: str
     look: Look
+    running: bool = True
 
     def svg(self, rows: Sequence[Row], anchor: Anchor, interval_us: int) -> str:
         """The newest bars; a line in the middle where there is none."""
@@ -47,11 +48,11 @@ class KlinePicture(msgspec.Struct, frozen=True):
         known = [row for row in rows if not int(row[8]) & MISSING]
         names = [self.exchange, self.symbol, self.interval]
         if not known:
-            sheet.header(names, self.origin or "waiting")
+            sheet.header(names, state_word(self.origin, running=self.running))
             sheet.message(f"No klines of {self.symbol} yet: wait for the first record.")
             return sheet.svg()
         change = known[-1][4] / known[0][1] - 1
-        state = self.origin if self.origin in ("replay", "simulated") else "live"
+        state = state_word(self.origin, running=self.running)
         last = f"{number(known[-1][4], self.look.price_decimals)}\u2002{_arrow(change)} {_percent(change)}"
         sheet.header(names, state, last)
         lines = [line(overlay, rows, anchor, interval_us)[-_BARS:] for overlay in self.look.overlays]

@@ -176,7 +176,9 @@ class KlineScene:
         """The newest bars of the window as a picture."""
         self._settle()
         bars = self.bars
-        picture = KlinePicture(self._feed.exchange.name, self.symbol, self.interval, self.origin, self.look)
+        feed = self._feed
+        names = (feed.exchange.name, self.symbol, self.interval)
+        picture = KlinePicture(*names, self.origin, self.look, feed.running)
         return picture.svg(bars.rows(), bars.anchor(), bars.interval_us)
 
     def _begin(self) -> None:

@@ -34,7 +34,7 @@ class WatchPicture(msgspec.Struct, frozen=True):
         """Rows in their order; `since` says what the changes are against, as in `SINCE`."""
         symbols = ", ".join(row[0] for row in rows)
         sheet = Sheet(_WIDTH, _TOP + _ROW * len(rows) + 6, f"Watchlist of {symbols} on {self.exchange}, {self.state}")
-        sheet.header([self.exchange, f"{len(rows)} symbols"], self.state)
+        sheet.header([self.exchange, "1 symbol" if len(rows) == 1 else f"{len(rows)} symbols"], self.state)
         titles = ((_LAST, "last"), (_CHANGE, f"change {SINCE[since]}"), (_SPREAD, "spread bps"))
         sheet.text(_SYMBOL, HEADER + 15, "symbol", size=11)
         for x, name in titles:
