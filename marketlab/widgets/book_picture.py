@@ -146,7 +146,8 @@ class BookPicture(msgspec.Struct, frozen=True):
     def _foot(self, sheet: Sheet, book: Shown, height: float) -> None:
         frame = self.frame
         assert frame is not None
-        words = "✓ verified" if Flag.VERIFIED in frame.flags else "not verified"
+        ended = "the last levels" if self.state.endswith("stopped") else "not verified"
+        words = "✓ verified" if Flag.VERIFIED in frame.flags else ended
         if book.compared:
             words += f" · {number(book.equal, 0)} of {number(book.compared, 0)} of the exchange's quotes equal"
         sheet.line([(0, height - _FOOT + 4), (_WIDTH, height - _FOOT + 4)], "#7773")
