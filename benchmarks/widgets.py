@@ -119,7 +119,7 @@ def gates(found: Results) -> list[Gate]:
     book, klines, plotly = (found.shown[kind] for kind in (LADDER, KLINES, trials.PLOTLY))
     judged = [
         Gate("plotly's newest → paint (p50) by that of our klines", plotly.new_p50 / klines.new_p50, 8, 10, "x", True),
-        Gate("fps of our klines by plotly's best", klines.fps / found.plotly_fps, 1.8, 1.8, "x", True),
+        Gate("fps of our klines by plotly's best", klines.fps / (found.plotly_fps or 1), 1.8, 1.8, "x", True),
     ]
     for kind, figures, p99, goal in ((KLINES, klines, 40, 25), (LADDER, book, 60, 35)):
         name = kind.replace("_", " ")

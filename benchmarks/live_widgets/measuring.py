@@ -1,6 +1,7 @@
 """Opens a notebook, shows something in it and measures that: what the kernel, the link and the browser have to do."""
 
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,27 +128,37 @@ class Subject:
     def pause(self, seconds: float) -> None:
         self.page.page.wait_for_timeout(seconds * 1000)
 
+    def wire(self) -> float:
+        """Bytes that came over WebSockets until now."""
+        return float(self.page.evaluate("() => mlWire.bytes"))
+
     def seen(self) -> list[list[float]]:
         """What was painted since the last call."""
         return list(self.page.evaluate("() => mlSeen.splice(0)"))
 
+    def begin(self, seconds: float) -> None:
+        """Show changes for so long."""
+
+    def end(self) -> None:
+        """Wait until all that was sent is painted."""
+
     def measure(self, seconds: float, feed: float) -> Figures:
         """Watch it for a while; `feed` is what `idle` gave."""
-        counts = self.page.counts()
-        sent, wire = self.sent(), self.page.evaluate("() => mlWire.bytes")
-        self.pause(0.5)  # after collecting garbage and asking
+        counts, sent, wire = self.page.counts(), self.sent(), self.wire()
         self.seen()
-        before = machine.used(self.kernel)
+        self.begin(WARM_UP_S + seconds)
+        self.pause(WARM_UP_S)
+        begun, before = time.time() * 1e6, machine.used(self.kernel)
         self.pause(seconds)
-        after = machine.used(self.kernel)
-        painted = self.seen()
-        wire, sent = self.page.evaluate("() => mlWire.bytes") - wire, self.sent() - sent
-        after_counts = self.page.counts()
-        shares, took = after.since(before), after.at - before.at
+        ended, after = time.time() * 1e6, machine.used(self.kernel)
+        self.end()
+        painted = [stamps for stamps in self.seen() if begun <= stamps[0] < ended]
+        wire, sent, after_counts = self.wire() - wire, self.sent() - sent, self.page.counts()
+        shares = after.since(before)
         news = [(at - newest) / 1000 for at, _, newest, _ in painted if newest]
         olds = [(at - oldest) / 1000 for at, oldest, _, _ in painted if oldest]
         return Figures(
-            fps=len(painted) / took,
+            fps=len(painted) / (ended - begun) * 1e6,
             new_p50=share_of(news, 0.5),
             new_p99=share_of(news, 0.99),
             old_p50=share_of(olds, 0.5),
@@ -179,47 +190,43 @@ class Widget(Subject):
 
 
 class Figure(Subject):
-    """A figure of plotly."""
+    """A figure of plotly. It is stopped from the kernel: a page that has too much to paint answers late."""
 
     def __init__(self, page: NotebookPage, hertz: float) -> None:
         super().__init__(page)
         self.hertz = hertz
 
     def show(self) -> None:
-        self.page.execute(notebook_cells.FIGURE.format(hertz=self.hertz, bars=BARS))
+        self.page.execute(notebook_cells.FIGURE.format(bars=BARS))
         self.page.run_cell(0)
         self.page.until("() => document.querySelector('.js-plotly-plot')?.on")
         self.page.evaluate("() => mlWatchPlotly(document.querySelector('.js-plotly-plot'))")
         self.page.until("() => mlSeen.length > 3")
+        self.page.execute("pause()")
 
     def sent(self) -> int:
         return int(self.page.ask("sent"))
 
-    def drain(self) -> None:
-        """Send nothing until all that was sent is painted."""
-        self.page.execute("hertz = 0")
+    def begin(self, seconds: float) -> None:
+        self.page.execute(f"play({self.hertz}, {seconds})")
+
+    def end(self) -> None:
         self.pause(1.0)
-        self.page.until("() => { const some = mlSeen.length; mlSeen.length = 0; return !some; }")
+        self.page.until(
+            "() => { const now = mlSeen.length, was = mlSeen.before; mlSeen.before = now; return was === now; }"
+        )
 
-    def sustained(self, rates: Sequence[float], seconds: float) -> tuple[float, float]:
-        """The first of these rates (hertz) at which it does not fall behind, and how many pictures a second it paints.
-
-        Falling behind is to paint less than nine tenths of what is sent, or later and later.
-        """
-        painted_fps = 0.0
-        for hertz in rates:
-            self.drain()
-            self.page.execute(f"hertz = {hertz}")
-            self.pause(1.5)
-            self.seen()
-            sent = self.sent()
-            self.pause(seconds)
-            painted = self.seen()
-            sent = self.sent() - sent
-            third = len(painted) // 3
-            ages = [(at - newest) / 1000 for at, _, newest, _ in painted]
-            painted_fps = len(painted) / seconds
-            first, last = share_of(ages[:third], 0.5), share_of(ages[-third:], 0.5)
-            if third and len(painted) >= 0.9 * sent and last < 1.5 * first + 20:
-                return hertz, painted_fps
-        return rates[-1], painted_fps
+    def sustains(self, hertz: float, seconds: float) -> float | None:
+        """Pictures a second at this rate; None where it falls behind: paints less than is sent, or later and later."""
+        self.hertz = hertz
+        self.seen()
+        sent = self.sent()
+        self.begin(seconds)
+        self.pause(seconds)
+        self.end()
+        painted, sent = self.seen(), self.sent() - sent
+        ages = [at - newest for at, _, newest, _ in painted]
+        third = len(ages) // 3
+        first, last = share_of(ages[:third], 0.5), share_of(ages[-third:], 0.5)
+        keeps_up = third and len(painted) >= 0.9 * sent and last < 1.5 * first + 20_000
+        return len(painted) / (painted[-1][0] - painted[0][0]) * 1e6 if keeps_up else None

@@ -71,7 +71,7 @@ figure = go.FigureWidget(
     ),
 )
 figure.add_hline(y=last, line_dash="dot", line_width=1)
-hertz, sent = {hertz}, 0
+hertz, sent = 2, 0
 
 async def draw():
     global oldest, sent
@@ -90,6 +90,15 @@ async def draw():
             bars.update(x=stamps(times), **volumes)
             figure.layout.shapes[0].update(y0=last, y1=last)
         sent += 1
+
+def play(rate, seconds):
+    global hertz
+    hertz = rate
+    asyncio.get_running_loop().call_later(seconds, pause)
+
+def pause():
+    global hertz
+    hertz = 0
 
 taking = feed.lossless(take)
 drawing = asyncio.ensure_future(draw())

@@ -35,7 +35,6 @@ def measured(subject: Subject, seconds: float) -> Figures:
     """Show it and measure it, with the feed alone before; again where the machine was busy with something else."""
     feed = subject.idle(seconds)
     subject.show()
-    subject.pause(WARM_UP_S)
     tried: list[Figures] = []
     while len(tried) < TRIES and not any(figures.others <= BUSY for figures in tried):
         tried.append(subject.measure(seconds, feed))
@@ -53,11 +52,14 @@ def plotly(bench: Bench, seconds: float) -> Figures:
 
 
 def sustained(bench: Bench, seconds: float) -> tuple[float, float]:
-    """The highest rate that plotly sustains, and its pictures a second."""
+    """The highest rate (hertz) that plotly sustains, and its pictures a second; zeros where it sustains none."""
     with bench.figure(PLOTLY_HZ) as subject:
         subject.show()
-        subject.pause(WARM_UP_S)
-        return subject.sustained(RATES, seconds)
+        for hertz in RATES:
+            painted = subject.sustains(hertz, seconds)
+            if painted is not None:
+                return hertz, painted
+    return 0.0, 0.0
 
 
 def reruns(bench: Bench, count: int = RERUNS) -> Left:
