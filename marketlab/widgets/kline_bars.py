@@ -10,14 +10,14 @@ Rules that hold in this file:
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from marketlab.market.candles import period
 from marketlab.records import Kline
 
-__all__ = ["DAY", "HEALED", "LEAD", "MISSING", "PARTIAL", "Anchor", "Bars", "Row", "better", "row_of"]
+__all__ = ["DAY", "HEALED", "LEAD", "MISSING", "PARTIAL", "Anchor", "Bars", "Row", "better", "change_of", "row_of"]
 
 DAY = 86_400_000_000
 LEAD = 1_440
@@ -59,6 +59,12 @@ def row_of(kline: Kline, mark: int) -> Row:
         kline.trade_count,
         mark,
     )
+
+
+def change_of(rows: Sequence[Row]) -> float:
+    """From the open of the first bar that is known to the close of the last, as a fraction; NaN: it cannot be said."""
+    known = [row for row in rows if not int(row[8]) & MISSING]
+    return known[-1][4] / known[0][1] - 1 if known and known[0][1] else math.nan
 
 
 class Bars:
@@ -141,6 +147,10 @@ class Bars:
         start = self.start(self.last, self.size)
         # Where something is known of before, nothing of the window is before its time.
         return max(min(self._klines), start) if self._klines else -1
+
+    def first_known(self) -> int:
+        """The open time of the window's first bar that is known; -1 where there is none."""
+        return next((time for time in self.times() if time in self._klines), -1)
 
     def times(self) -> Iterator[int]:
         """The open times of all periods of the window, the oldest first."""

@@ -42,22 +42,26 @@ def parse(text: str) -> Overlay:
     return Overlay("sma" if written[1].lower() == "sma" else "ema", int(written[2]))
 
 
-def line(overlay: Overlay, rows: Sequence[Row], anchor: Anchor, interval_us: int) -> list[float | None]:
-    """An overlay's value at each bar; None where there is none.
+def line(
+    overlay: Overlay, rows: Sequence[Row], anchor: Anchor, interval_us: int, newest: int | None = None
+) -> list[float | None]:
+    """An overlay's value at each bar, or at the `newest` ones; None where there is none.
 
     A simple average needs all its bars, of which none may be missing. An exponential one begins with the simple one of
-    its first bars. The volume weighted one begins anew with each UTC day, and is not drawn where a bar is a day or
-    longer.
+    its first bars. The volume weighted one begins anew with each UTC day and behind a missing bar, since nobody knows
+    what was traded there, and is not drawn where a bar is a day or longer.
     """
+    first = 0 if newest is None else max(len(rows) - newest, 0)
     if overlay.kind == "vwap":
-        return _vwap(rows, anchor) if interval_us < DAY else [None] * len(rows)
+        return _vwap(rows, anchor)[first:] if interval_us < DAY else [None] * (len(rows) - first)
     closes = [None if int(row[8]) & MISSING else row[4] for row in rows]
-    return _sma(closes, overlay.length) if overlay.kind == "sma" else _ema(closes, overlay.length)
+    return _sma(closes, overlay.length, first) if overlay.kind == "sma" else _ema(closes, overlay.length)[first:]
 
 
-def _sma(closes: Sequence[float | None], length: int) -> list[float | None]:
+def _sma(closes: Sequence[float | None], length: int, first: int) -> list[float | None]:
+    # Each sum on its own, so that none carries the errors of those before it.
     values: list[float | None] = []
-    for end in range(1, len(closes) + 1):
+    for end in range(first + 1, len(closes) + 1):
         last = [close for close in closes[max(end - length, 0) : end] if close is not None]
         values.append(sum(last) / length if len(last) == length else None)
     return values
@@ -86,10 +90,11 @@ def _vwap(rows: Sequence[Row], anchor: Anchor) -> list[float | None]:
     quote_volume, volume = anchor.quote_volume, anchor.volume
     day = anchor.time // DAY
     for row in rows:
-        if int(row[0] // DAY) != day:
+        is_missing = int(row[8]) & MISSING
+        if is_missing or int(row[0] // DAY) != day:
             day, quote_volume, volume = int(row[0] // DAY), 0.0, 0.0
-        if not int(row[8]) & MISSING:
+        if not is_missing:
             quote_volume += row[6]
             volume += row[5]
-        values.append(quote_volume / volume if volume and not int(row[8]) & MISSING else None)
+        values.append(quote_volume / volume if volume else None)
     return values

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from marketlab.widgets.kline_bars import DAY, HEALED, MISSING, PARTIAL, Anchor, Row
+from marketlab.widgets.kline_bars import DAY, HEALED, MISSING, PARTIAL, Anchor, Row, change_of
 from marketlab.widgets.kline_overlays import Overlay, line
 from marketlab.widgets.picture import HEADER, Sheet, colours, number, state_word
 
@@ -51,11 +51,13 @@ class KlinePicture(msgspec.Struct, frozen=True):
             sheet.header(names, state_word(self.origin, running=self.running))
             sheet.message(f"No klines of {self.symbol} yet: wait for the first record.")
             return sheet.svg()
-        change = known[-1][4] / known[0][1] - 1
+        change = change_of(rows)
         state = state_word(self.origin, running=self.running)
-        last = f"{number(known[-1][4], self.look.price_decimals)}\u2002{_arrow(change)} {_percent(change)}"
+        last = number(known[-1][4], self.look.price_decimals)
+        if not math.isnan(change):
+            last += f"\u2002{_arrow(change)} {_percent(change)}"
         sheet.header(names, state, last)
-        lines = [line(overlay, rows, anchor, interval_us)[-_BARS:] for overlay in self.look.overlays]
+        lines = [line(overlay, rows, anchor, interval_us, newest=_BARS) for overlay in self.look.overlays]
         _Plot(sheet, rows[-_BARS:], lines, self.look).draw()
         return sheet.svg()
 

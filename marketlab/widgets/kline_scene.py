@@ -10,7 +10,7 @@ from marketlab.records import Gap, Kline, Record, Trade
 from marketlab.stores.contract import Store
 from marketlab.streams.feed import Feed
 from marketlab.widgets.contract import Flag, Frame, Kind, Need
-from marketlab.widgets.kline_bars import Bars
+from marketlab.widgets.kline_bars import Bars, change_of
 from marketlab.widgets.kline_history import History
 from marketlab.widgets.kline_picture import KlinePicture, Look
 
@@ -64,11 +64,11 @@ class KlineScene:
         self._channels = ("trade", f"kline_{interval}")
         self._begun = False
         self._loading = 0
-        self._trade: Trade | None = None
+        self._newest_id = 0
         self._traded = False
         self._proven = -1
         self._sent = -1
-        self._first = -1
+        self._first = self._base = -1
         self._known_of = (-1, -1)
 
     def needs(self) -> Sequence[Need]:
@@ -99,7 +99,7 @@ class KlineScene:
         if isinstance(record, Trade):
             for finished in self._candles.add(record):
                 self.bars.add(finished)
-            self._trade = record
+            self._note(record)
             self._traded = True
             return True
         if isinstance(record, Kline):
@@ -152,19 +152,20 @@ class KlineScene:
             times = (bars.previous, bars.last) if bars.previous >= self._first else (bars.last,)
             rows, kind = [bars.row(time) for time in times], Kind.BARS
         columns = [*zip(*rows, strict=True), numbers]
-        return [Frame(kind, (len(rows), len(numbers)), columns, self._newest_id(), flags, self.origin)]
+        return [Frame(kind, (len(rows), len(numbers)), columns, self._newest_id, flags, self.origin)]
 
     def _change(self) -> float:
         bars = self.bars
-        if self._known_of != (bars.last, bars.revision):
+        # The newest two bars are no part of a revision.
+        if self._known_of != (bars.last, bars.revision) or self._base >= bars.previous:
             self._known_of = (bars.last, bars.revision)
-            self._first = bars.first()
-        first, last = bars.get(self._first), bars.get(bars.last)
-        return last.close / first.open - 1 if first and last and first.open else 0.0
+            self._first, self._base = bars.first(), bars.first_known()
+        return change_of([bars.row(self._base), bars.row(bars.last)])
 
-    def _newest_id(self) -> int:
-        id = self._trade.trade_id if self._trade is not None else ""
-        return int(id) if id.isdecimal() else 0
+    def _note(self, trade: Trade) -> None:
+        # What was fetched back comes late, and is none of the newest.
+        if trade.trade_id.isdecimal():
+            self._newest_id = max(self._newest_id, int(trade.trade_id))
 
     @property
     def origin(self) -> str:
@@ -188,7 +189,7 @@ class KlineScene:
         for trade in self._past():
             for finished in candles.add(trade):
                 self.bars.add(finished)
-            self._trade = trade
+            self._note(trade)
         if candles.current() is not None:
             self._candles = candles
             self._traded = True

@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_missing_bar_has_no_value_nor_has_a_simple_average_that_needs_it() -> 
     made = rows((1, 1), None, (3, 1), (5, 1), (7, 1))
     assert values("sma 2", made) == [None, None, None, 4, 6]
     assert values("ema 2", made) == [None, None, 2, 4, 6]
-    assert values("vwap", made) == [1, None, 2, 3, 4]
+    assert values("vwap", made) == [1, None, 3, 4, 5]
 
 
 def test_the_volume_weighted_average_by_hand_begins_with_the_day() -> None:
@@ -56,3 +57,22 @@ def test_the_volume_weighted_average_by_hand_begins_with_the_day() -> None:
     assert values("vwap", rows(*bars, start=START + DAY - MINUTE), before) == [20, 20, 22.5]
     assert values("vwap", rows((10, 0.0), (20, 1.0))) == [None, 20]
     assert values("vwap", rows(*bars), interval_us=DAY) == [None, None, None]
+
+
+def test_behind_a_missing_bar_the_volume_weighted_average_begins_anew() -> None:
+    assert values("vwap", rows((100, 1), None, (200, 1), (300, 1))) == [100, None, 200, 250]
+    before = Anchor(START, 30.0, 1.0)
+    assert values("vwap", rows(None, (200, 1), start=START + 5 * MINUTE), before) == [None, 200]
+    assert values("vwap", rows((100, 1), None)) == [100, None]
+
+
+@pytest.mark.parametrize("text", ["sma 1", "sma 7", "sma 60", "ema 7", "vwap"])
+def test_the_newest_values_are_those_of_the_whole_line(text: str) -> None:
+    chance = random.Random(text)
+    made = rows(*(None if chance.random() < 0.02 else (chance.uniform(90, 110), chance.random()) for _ in range(300)))
+    whole = values(text, made)
+    for newest in (1, 7, 120, 299, 300, 500):
+        told = line(parse(text), made, Anchor(START, 0.0, 0.0), MINUTE, newest)
+        assert told == whole[-newest:]
+    assert line(parse(text), [], Anchor(START, 0.0, 0.0), MINUTE, 120) == []
+    assert line(parse("vwap"), made, Anchor(START, 0.0, 0.0), DAY, 7) == [None] * 7

@@ -1,6 +1,7 @@
 import asyncio
 import math
 import random
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -214,3 +215,40 @@ def test_klines_of_other_intervals_are_no_news(feed: Feed) -> None:
     scene = scene_of(feed, "5m")
     assert not scene.take(kline(0))
     assert list(scene.frames(whole=True)) == []
+
+
+def test_the_change_is_that_since_the_first_bar_that_is_known_as_in_the_picture(feed: Feed) -> None:
+    scene = scene_of(feed, size=5)
+    for minute, close in ((-3, 100.0), (1, 101.0), (2, 120.0), (4, 150.0)):
+        scene.take(kline(minute, close))
+    (frame,) = scene.frames(whole=True)
+    assert rows(scene, whole=True)[0][8] == MISSING
+    assert numbers(frame)[0] == pytest.approx(150 / 100 - 1)
+    assert "▲ +50.00\u2009%" in scene.svg()
+    # It becomes known, and so does what the change begins with.
+    scene.take(kline(0, 76.0))
+    assert numbers(scene.frames(whole=False)[0])[0] == pytest.approx(150 / 75 - 1)
+    assert "▲ +100.00\u2009%" in scene.svg()
+
+
+def test_the_change_follows_where_the_bar_before_the_last_becomes_known(feed: Feed) -> None:
+    scene = scene_of(feed, size=2)
+    scene.take(kline(-5))
+    scene.take(kline(1, 150.0))
+    assert numbers(scene.frames(whole=True)[0])[0] == pytest.approx(150 / 149 - 1)
+    scene.take(kline(0, 101.0))
+    assert numbers(scene.frames(whole=False)[0])[0] == pytest.approx(150 / 100 - 1)
+
+
+def test_without_a_price_to_begin_with_there_is_no_change(feed: Feed) -> None:
+    scene = scene_of(feed)
+    scene.take(kline(0, 1.0))  # opened at 0
+    assert math.isnan(numbers(scene.frames(whole=True)[0])[0])
+    assert "%" not in "".join(ET.fromstring(scene.svg()).itertext())
+
+
+def test_a_trade_that_was_fetched_back_does_not_bring_an_old_id(feed: Feed) -> None:
+    scene = scene_of(feed)
+    for id in (3, 7, 5):
+        scene.take(trade(id, id))
+    assert scene.frames(whole=True)[0].id == 7
