@@ -159,9 +159,10 @@ def report(found: Results, judged: Sequence[Gate], rate: float) -> None:
         print(f"heap of {NAMES.get(kind, 'a notebook with a feed only')}: {grown / 1000:+.2f} kB/s")
     for gate in judged:
         print(gate)
-    others = max(figures.others for figures in rows.values())
-    if others > trials.BUSY:
-        print(f"This machine is busy: others take up to {others:.1f} cores. Only the ratios tell something now.")
+    if not all(figures.calm for figures in rows.values()):
+        others, late = (max(one) for one in zip(*((row.others, row.late_ms) for row in rows.values()), strict=True))
+        print(f"This machine is busy: others take up to {others:.1f} cores, this program wakes up {late:.1f} ms late.")
+        print("Only the ratios and counts tell something now.")
 
 
 def say(words: str) -> None:

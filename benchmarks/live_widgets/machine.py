@@ -1,13 +1,18 @@
-"""CPU time of processes, as Linux counts it: of one, of a tree of them, and of everybody else on this machine."""
+"""CPU time of processes, as Linux counts it: of one, of a tree of them, and of everybody else on this machine.
+
+A virtual machine may have less than its processors: what its host takes is in no count, so it is felt as well.
+"""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_BEAT_S = 0.01
 
 
 class Used(NamedTuple):
@@ -32,6 +37,34 @@ class Shares(NamedTuple):
     kernel: float
     browser: float
     others: float
+
+
+class Pulse:
+    """Sleeps ten milliseconds again and again while the `with` block lasts; `late` is how much longer that took."""
+
+    def __init__(self) -> None:
+        self._late: list[float] = []
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    @property
+    def late_ms(self) -> float:
+        """Milliseconds that one in twenty sleeps was late, or more."""
+        return sorted(self._late)[int(len(self._late) * 0.95)] * 1000 if self._late else 0.0
+
+    def _beat(self) -> None:
+        while not self._ends.is_set():
+            before = time.monotonic()
+            time.sleep(_BEAT_S)
+            self._late.append(time.monotonic() - before - _BEAT_S)
 
 
 def used(kernel: int) -> Used:

@@ -31,7 +31,7 @@ class Figures(NamedTuple):
 
     Latencies are milliseconds from the receipt of the newest (or oldest) update merged into a picture until the
     animation frame that shows it; CPU shares are of a core, `feed` is the kernel's without any widget, `others` what
-    has nothing to do with this.
+    has nothing to do with this, `late_ms` how late this process woke up from one sleep in twenty.
     """
 
     fps: float
@@ -45,6 +45,12 @@ class Figures(NamedTuple):
     nodes: float
     listeners: float
     others: float
+    late_ms: float
+
+    @property
+    def calm(self) -> bool:
+        """Whether the machine had nothing else to do, and all of its processors."""
+        return self.others <= 0.2 and self.late_ms <= 1.5
 
     @property
     def above(self) -> float:
@@ -149,7 +155,8 @@ class Subject:
         self.begin(WARM_UP_S + seconds)
         self.pause(WARM_UP_S)
         begun, before = time.time() * 1e6, machine.used(self.kernel)
-        self.pause(seconds)
+        with machine.Pulse() as pulse:
+            self.pause(seconds)
         ended, after = time.time() * 1e6, machine.used(self.kernel)
         self.end()
         painted = [stamps for stamps in self.seen() if begun <= stamps[0] < ended]
@@ -169,6 +176,7 @@ class Subject:
             nodes=after_counts["Nodes"] - counts["Nodes"],
             listeners=after_counts["JSEventListeners"] - counts["JSEventListeners"],
             others=shares.others,
+            late_ms=pulse.late_ms,
         )
 
 
