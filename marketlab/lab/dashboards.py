@@ -10,6 +10,7 @@ import ipywidgets
 import traitlets as t
 
 from marketlab.errors import UsageError
+from marketlab.lab.controls import follow, offer
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.book_ladder import BookLadder
 from marketlab.widgets.kline_chart import KlineChart
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard"]
 
 _INTERVALS = ("1s", "1m", "5m", "15m", "1h", "4h", "1d")
-_STEPS = (10, 100, 1_000, 10_000)
+_STEPS = (*(one * power for power in (1, 10, 100, 1_000) for one in (1, 2, 5)), 10_000)[1:]
+"""Of the ladder's own keys, in ticks."""
+
 _DEEPEST = 50
 _GAP = 8
 _LIST, _ROW = 62, 28
@@ -160,6 +163,17 @@ class Dashboard(Shown, ipywidgets.VBox):  # type: ignore[misc]
             raise UsageError(f"{symbol} is not in the watchlist; there are {', '.join(self.watch.symbols)}.")
         return symbol
 
+    @t.validate("interval", "depth", "group")
+    def _possible(self, proposal: Any) -> Any:
+        name = proposal["trait"].name
+        part = self.chart if name == "interval" else self.ladder
+        # The part judges it, so that either both change or none.
+        try:
+            setattr(part, name, proposal["value"])
+        except t.TraitError as error:
+            raise UsageError(f"{type(self).__name__}: {error}") from None
+        return getattr(part, name)
+
     def _name_parts(self, style: ipywidgets.HTML, controls: ipywidgets.HBox, parts: ipywidgets.Box) -> None:
         self.add_class("ml-dashboard")
         style.add_class("ml-style")
@@ -182,27 +196,22 @@ class Dashboard(Shown, ipywidgets.VBox):  # type: ignore[misc]
         symbol = ipywidgets.Dropdown(options=self.watch.symbols, value=self.symbol, description="Symbol")
         interval = ipywidgets.ToggleButtons(options=self._intervals(), value=self.interval)
         interval.style.button_width = "auto"
-        depth = ipywidgets.IntSlider(
-            self.depth, 1, max(_DEEPEST, self.depth), description="Depth", continuous_update=False
-        )
+        depth = ipywidgets.IntSlider(self.depth, 1, _DEEPEST, description="Depth", continuous_update=False)
         group = ipywidgets.Dropdown(options=self._groups(), value=self.group, description="Group")
         pause = ipywidgets.ToggleButton(False, description="Pause", icon="pause", tooltip="Keep all pictures")
-        for control, name in ((symbol, "symbol"), (interval, "interval"), (depth, "depth"), (pause, "paused")):
-            t.link((self, name), (control, "value"))
         for control in (symbol, depth, group):
             control.style.description_width = "initial"
 
-        def list_symbols(_: Any) -> None:
-            symbol.options = self.watch.symbols
-            symbol.value = self.symbol
+        def deepen() -> None:
+            depth.max = max(depth.max, self.depth)
 
-        def list_groups(_: Any) -> None:
-            group.options = self._groups()
-            group.value = self.group
-
+        list_symbols = follow(self, "symbol", symbol, lambda: offer(symbol, self.watch.symbols))
+        list_groups = follow(self, "group", group, lambda: offer(group, self._groups()))
+        follow(self, "interval", interval, lambda: offer(interval, self._intervals()))
+        follow(self, "depth", depth, deepen)
+        t.link((self, "paused"), (pause, "value"))
         self.watch.observe(list_symbols, "symbols")
-        self.observe(list_groups, ["symbol", "group"])
-        t.link((group, "value"), (self, "group"))
+        self.observe(list_groups, "symbol")
         return [symbol, interval, depth, group, pause]
 
     def _intervals(self) -> list[str]:
@@ -212,21 +221,35 @@ class Dashboard(Shown, ipywidgets.VBox):  # type: ignore[misc]
     def _groups(self) -> list[tuple[str, float]]:
         instrument = self.feed.inner.instrument(self.symbol)
         tick = instrument.tick if instrument is not None else 0.0
-        steps = {round(tick * step, 12) for step in _STEPS if tick} | {self.group}
-        return [(f"{step:g}" if step else "every level", step) for step in sorted(steps | {0.0})]
+        steps = [0.0, *(round(tick * step, 12) for step in _STEPS if tick), self.group]
+        # Of two that read alike the last one, which is the one that is set.
+        named = {f"{step:.12f}".rstrip("0").rstrip(".") if step else "every level": step for step in steps}
+        return sorted(named.items(), key=lambda item: item[1])
 
     def _follow_life(self) -> None:
         # Whoever runs the cell again has a part closed first.
         for part in self.parts:
             part.observe(lambda change: self.close() if change["new"] is None else None, "comm")
-        seen = weakref.ref(self)
+        _refresh_at_the_end(self)
 
-        def stopped() -> None:
-            found = seen()
-            if found is not None:
-                found._refresh()
 
-        self.feed.when_stopped(stopped)
+_of_feeds: "weakref.WeakKeyDictionary[LiveFeed, weakref.WeakSet[Dashboard]]" = weakref.WeakKeyDictionary()
+
+
+def _refresh_at_the_end(dashboard: Dashboard) -> None:
+    # A feed is told once for all of its dashboards, however often a cell is run again.
+    feed = dashboard.feed
+    shown = _of_feeds.get(feed)
+    if shown is not None:
+        shown.add(dashboard)
+        return
+    shown = _of_feeds[feed] = weakref.WeakSet([dashboard])
+
+    def stopped() -> None:
+        for found in tuple(shown):
+            found._refresh()
+
+    feed.when_stopped(stopped)
 
 
 _HEAD = re.compile(r'<svg xmlns="[^"]*" viewBox="0 0 ([\d.]+) ([\d.]+)" width="[\d.]+"( [^>]*?) style="([^"]*)"')

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -85,12 +87,24 @@ def test_the_controls_say_what_the_parts_do(dashboard: Dashboard) -> None:
 
 def test_price_steps_are_those_of_the_symbol(dashboard: Dashboard) -> None:
     group = control(dashboard, "Group")
-    assert [step for _, step in group.options] == [0.0, 0.1, 1.0, 10.0, 100.0]
-    dashboard.ladder.group = 0.5  # as its own keys may say
-    assert group.value == 0.5
+    series = [0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+    assert [step for _, step in group.options] == series
+    heard: list[float] = []
+    dashboard.ladder.observe(lambda change: heard.append(change["new"]), "group")
+    keyed = [*series[1:], 200.0, 50.0, 0.07, 0.0]
+    for step in keyed:
+        dashboard.ladder.set_state({"group": step})  # as its own keys say it
+        assert (dashboard.group, dashboard.ladder.group, group.value) == (step, step, step)
+        assert group.label == (f"{step:g}" if step else "every level")
+    assert heard == keyed
+    assert [step for _, step in group.options] == series
     dashboard.symbol = "DOGEUSDT"
     assert (dashboard.group, dashboard.ladder.group, group.value) == (0.0, 0.0, 0.0)
-    assert [step for _, step in group.options] == [0.0, 0.0001, 0.001, 0.01, 0.1]
+    assert [step for _, step in group.options] == [
+        *(0.0, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005),
+        *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
+    ]
+    assert group.options[1][0] == "0.00002"
 
 
 def test_another_list_of_symbols_is_offered(dashboard: Dashboard) -> None:
@@ -100,6 +114,75 @@ def test_another_list_of_symbols_is_offered(dashboard: Dashboard) -> None:
     with pytest.raises(UsageError, match="BTCUSDT is not in the watchlist; there are DOGEUSDT, ETHUSDT"):
         dashboard.symbol = "BTCUSDT"
     assert symbols(dashboard) == {"DOGEUSDT"}
+
+
+def test_the_selected_symbol_stays_where_it_is_still_listed(dashboard: Dashboard) -> None:
+    dashboard.symbol = "ETHUSDT"
+    dashboard.interval, dashboard.group = "5m", 0.5
+    dashboard.watch.symbols = ["BTCUSDT", "ETHUSDT"]
+    assert symbols(dashboard) == {"ETHUSDT"}
+    assert (dashboard.interval, dashboard.group) == ("5m", 0.5)
+    control(dashboard, "Symbol").value = "BTCUSDT"
+    assert symbols(dashboard) == {"BTCUSDT"}
+
+
+def test_an_interval_without_a_button_gets_one(dashboard: Dashboard) -> None:
+    buttons = dashboard.children[1].children[1]
+    assert "3m" not in buttons.options
+    dashboard.interval = "3m"
+    assert (dashboard.interval, dashboard.chart.interval, buttons.value) == ("3m", "3m", "3m")
+    dashboard.chart.interval = "1h"
+    assert (dashboard.interval, buttons.value) == ("1h", "1h")
+
+
+def test_more_levels_than_the_slider_had_are_shown_by_it(dashboard: Dashboard) -> None:
+    slider = control(dashboard, "Depth")
+    dashboard.depth = 150
+    assert (dashboard.ladder.depth, slider.value, slider.max) == (150, 150, 150)
+    slider.value = 20
+    dashboard.ladder.depth = 200
+    assert (dashboard.depth, slider.value, slider.max) == (200, 200, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("interval", "7m", "binance has no klines of '7m'; it offers 1s,"),
+        ("depth", 500, "depth' trait .* should not be greater than 200"),
+        ("depth", 0, "depth' trait .* should not be less than 1"),
+        ("group", 0.015, "group is 0.015; give a multiple of 0.01, the tick of BTCUSDT"),
+    ],
+)
+def test_what_a_part_refuses_changes_nothing(dashboard: Dashboard, name: str, value: Any, words: str) -> None:
+    def state() -> list[Any]:
+        controls = [each.value for each in dashboard.children[1].children]
+        return [*controls, dashboard.interval, dashboard.depth, dashboard.group, dashboard.chart.interval, *ladder()]
+
+    def ladder() -> tuple[int, float]:
+        return dashboard.ladder.depth, dashboard.ladder.group
+
+    before = state()
+    with pytest.raises(UsageError, match=words):
+        setattr(dashboard, name, value)
+    assert state() == before
+
+
+def test_nothing_of_closed_dashboards_stays(feed: LiveFeed) -> None:
+    def closed() -> "weakref.ref[Dashboard]":
+        made = ml.dashboard(feed, SYMBOLS)
+        made.close()
+        return weakref.ref(made)
+
+    closed()
+    told = len(feed._ended._calls)
+    gone = [closed() for _ in range(3)]
+    assert len(feed._ended._calls) == told
+
+    def collected() -> bool:
+        gc.collect()
+        return all(ref() is None for ref in gone)
+
+    until(collected)
 
 
 def test_closing_ends_every_part_and_control(feed: LiveFeed) -> None:
