@@ -1,7 +1,6 @@
 /** The order book as a ladder. */
 
 import { Kind } from "./frame.js";
-import { put } from "./header.js";
 import { arrow, formatter } from "./numbers.js";
 import { widget } from "./widget.js";
 import { between, cost, read, tradedLevels } from "./ladder/book.js";
@@ -280,8 +279,8 @@ class BookLadder {
     this.tableAt = now;
     const what = between(this.book.best);
     const spread = what ? `spread ${this.write.spread(what.spread)}` : "no spread";
-    put(this.parts.caption, `Order book of ${this.stage.get("symbol")}, ${spread}`);
-    this.parts.table(tableRows(this.book, TABLE_LEVELS, this.write));
+    const caption = `Order book of ${this.stage.get("symbol")}, ${spread}`;
+    this.parts.table.show(caption, tableRows(this.book, TABLE_LEVELS, this.write));
   }
 
   destroy() {

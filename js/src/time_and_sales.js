@@ -2,12 +2,15 @@
 
 import { Surface } from "./lists/canvas.js";
 import { TradeTable, rowsIn } from "./lists/trade_table.js";
-import { Reading } from "./lists/trades.js";
+import { Reading, tableRows } from "./lists/trades.js";
 import { put } from "./header.js";
+import { HiddenTable } from "./hidden_table.js";
 import { formatter, short } from "./numbers.js";
 import { widget } from "./widget.js";
 
 const SPOKEN_MS = 5000;
+const TABLE_MS = 3000;
+const TABLE_ROWS = 10;
 const NARROW = 400;
 
 /** Keys and what they do to a reading: rows to move, or a row to go to. */
@@ -26,6 +29,8 @@ class TimeAndSales {
     this.stage = stage;
     this.surface = new Surface(stage.body, "Newest trades; arrow keys scroll back, Home returns");
     this.table = new TradeTable(this.surface);
+    this.told = new HiddenTable(stage.body, ["time (UTC)", "price", "size", "side"]);
+    this.toldAt = -Infinity;
     this.reading = new Reading(() => stage.ask("whole"));
     this.visible = 0;
     this.spoken = -Infinity;
@@ -64,6 +69,8 @@ class TimeAndSales {
 
   _restart() {
     this.reading.clear();
+    this.told.show("", []);
+    this.toldAt = -Infinity;
     this.stage.invalidate();
   }
 
@@ -87,7 +94,16 @@ class TimeAndSales {
       visible: Math.min(visible, reading.back ? Infinity : stage.get("rows")),
     };
     stage.root.mlView.drawn = this.table.draw(reading.trades, reading.first(visible), look);
-    if (reading.live) this._head(reading.live, look, now);
+    if (!reading.live) return;
+    this._head(reading.live, look, now);
+    this._tell(reading.live, look, now);
+  }
+
+  /** Whoever cannot see the canvas reads the newest rows in a table that keeps still for a while. */
+  _tell(live, look, now) {
+    if (now - this.toldAt < TABLE_MS) return;
+    this.toldAt = now;
+    this.told.show(`Newest trades of ${this.stage.get("symbol")}`, tableRows(live, TABLE_ROWS, look));
   }
 
   _head(live, look, now) {

@@ -1,6 +1,7 @@
 /** The ladder's elements on the page, and what people do to them. */
 
 import { put } from "../header.js";
+import { HiddenTable } from "../hidden_table.js";
 import STYLE from "./style.css";
 
 const FOOT = 29;
@@ -25,18 +26,10 @@ export class Parts {
     this.cardElement.hidden = true;
     this.voice = make("div", "ml-hidden", this.root);
     this.voice.setAttribute("aria-live", "polite");
-    this._table(make);
+    this.table = new HiddenTable(this.root, ["side", "price", "size", "total"]);
     this._foot(make, calls);
     this._listen(calls);
     this.height = 0;
-  }
-
-  _table(make) {
-    const table = make("table", "ml-hidden", this.root);
-    this.caption = make("caption", "", table);
-    const head = make("tr", "", make("thead", "", table));
-    for (const word of ["side", "price", "size", "total"]) make("th", "", head).textContent = word;
-    this.tableBody = make("tbody", "", table);
   }
 
   _foot(make, calls) {
@@ -133,18 +126,8 @@ export class Parts {
   /** Nothing is known of any level. */
   clear() {
     this.tools.hidden = true;
-    put(this.caption, "");
-    this.table([]);
+    this.table.show("", []);
     this.hideCard();
-  }
-
-  table(rows) {
-    const body = this.tableBody;
-    while (body.rows.length > rows.length) body.deleteRow(-1);
-    rows.forEach((texts, i) => {
-      const line = body.rows[i] ?? body.insertRow();
-      texts.forEach((text, k) => put(line.cells[k] ?? line.insertCell(), text));
-    });
   }
 
   destroy() {

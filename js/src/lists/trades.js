@@ -89,6 +89,16 @@ export function clock(microseconds) {
   return [text, `.${pad(milliseconds % 1000, 3)}`];
 }
 
+/** Rows of the table for screen readers: time, price, size, side; the newest `n` trades. */
+export function tableRows(trades, n, { price, size }) {
+  return Array.from({ length: Math.min(n, trades.count) }, (_, row) => [
+    clock(trades.times[row]).join(""),
+    price(trades.prices[row]),
+    size(Math.abs(trades.sizes[row])),
+    trades.sizes[row] < 0 ? "sell" : "buy",
+  ]);
+}
+
 /** How much of its place a size's bar fills, 0 to 1: as its logarithm, so that small ones are seen beside large ones. */
 export function share(size, largest, scale) {
   if (!(largest > 0)) return 0;

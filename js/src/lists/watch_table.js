@@ -103,8 +103,10 @@ export class WatchTable {
     this.name = `ml-watch-${(tables += 1)}`;
     // JupyterLab would take the arrow keys for its cells.
     const attributes = { tabindex: "0", "data-lm-suppress-shortcuts": "true" };
-    this.element = make("div", "ml-watch", attributes);
-    this.table = make("table", "", { role: "grid", "aria-label": "Symbols; Enter selects" });
+    // What has the focus is the grid, else nobody is told which row the keyboard is at.
+    const grid = { role: "grid", "aria-label": "Symbols; Enter selects" };
+    this.element = make("div", "ml-watch", { ...attributes, ...grid });
+    this.table = make("table", "", { role: "presentation" });
     this.body = make("tbody");
     this.table.append(this._head(acts.sort), this.body);
     this.element.append(this.table);

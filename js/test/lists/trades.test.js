@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Kind } from "../../src/frame.js";
-import { Reading, clock, share, tradesOf } from "../../src/lists/trades.js";
+import { Reading, clock, share, tableRows, tradesOf } from "../../src/lists/trades.js";
 
 /** A frame whose newest trade has the number `total`; times are the trades' numbers. */
 function frame(count, total, kind = Kind.TRADES) {
@@ -17,6 +17,15 @@ test("a frame is taken apart", () => {
   const { count, times, prices, sizes, total, rate, large, largest } = tradesOf(frame(2, 8));
   assert.deepEqual([count, [...times], [...prices], [...sizes]], [2, [8, 7], [100, 100], [2, -1]]);
   assert.deepEqual([total, rate, large, largest], [8, 3.5, 2, 2]);
+});
+
+test("whoever cannot see the rows reads the newest ones", () => {
+  const write = { price: (value) => `${value}.0`, size: String };
+  assert.deepEqual(tableRows(tradesOf(frame(3, 8_000_001)), 2, write), [
+    ["00:00:08.000", "100.0", "1", "sell"],
+    ["00:00:08.000", "100.0", "2", "buy"],
+  ]);
+  assert.deepEqual(tableRows(tradesOf(frame(1, 8)), 10, write).length, 1);
 });
 
 test("the newest are shown until somebody scrolls back, and then what is kept", () => {
