@@ -90,7 +90,8 @@ class WatchScene:
     """Last price, change, spread and sparkline of several symbols.
 
     The change is against 24 hours ago, as the exchange's ticker has it; where it has none, against the first bar of
-    an hour of history, or else the first price that was seen.
+    an hour of history, or else the first price that was seen. `selected` and `palette` may be changed in the feed's
+    thread.
 
     Args:
         feed: Where they come from; used in its thread.
@@ -115,7 +116,7 @@ class WatchScene:
         self.watched = {symbol: Watched() for symbol in self.symbols}
         self._feed = feed
         self._decimals = tuple(decimals) or (2,) * len(self.symbols)
-        self._palette = palette
+        self.palette = palette
         offered = feed.exchange.channels
         self._has_day = bool({"ticker", "mini_ticker"} & offered)
         self._needs = [need for symbol in self.symbols for need in _cheapest(symbol, offered, streamed)]
@@ -176,7 +177,7 @@ class WatchScene:
     def svg(self) -> str:
         """The list as a picture."""
         state = state_word(self._origin, running=self._feed.running)
-        picture = WatchPicture(self._feed.exchange.name, state, self.selected, self._palette)
+        picture = WatchPicture(self._feed.exchange.name, state, self.selected, self.palette)
         rows = [
             (symbol, watched.last, watched.change, spread_bps(watched.bid, watched.ask), watched.closes, decimals)
             for (symbol, watched), decimals in zip(self.watched.items(), self._decimals, strict=True)

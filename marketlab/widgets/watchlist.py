@@ -56,8 +56,8 @@ class Watchlist(LiveWidget):
         return WatchScene(self.feed.inner, self.symbols, streamed, self.decimals, self.selected, self.palette)
 
     def rebuilt_by(self) -> set[str]:
-        """The symbols and the colours."""
-        return {"symbols", "palette"}
+        """The symbols."""
+        return {"symbols"}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(self.symbols)} on {self.exchange}>"
@@ -90,11 +90,17 @@ class Watchlist(LiveWidget):
         if self.selected not in self.symbols:
             self.selected = self.symbols[0]
 
-    @t.observe("selected")
-    def _mark(self, _: Any) -> None:
-        seat = self._seat
-        if seat is not None and isinstance(seat.scene, WatchScene):
-            seat.scene.selected = self.selected
+    @t.observe("selected", "palette")
+    def _look_changed(self, _: Any) -> None:
+        seat, selected, palette = self._seat, self.selected, self.palette
+        if seat is None:
+            return
+
+        def change() -> None:
+            if isinstance(seat.scene, WatchScene):
+                seat.scene.selected, seat.scene.palette = selected, palette
+
+        self._pump.run(change)
 
     def _fit_decimals(self) -> None:
         instruments = [self.feed.inner.instrument(symbol) for symbol in self.symbols]

@@ -55,7 +55,7 @@ def test_python_hears_of_a_selection(feed: LiveFeed) -> None:
     watch.observe(lambda change: heard.append(change["new"]), "selected")
     watch.selected = "eth/usdt"
     assert heard == ["ETHUSDT"]
-    assert scene_of(watch).selected == "ETHUSDT"
+    until(lambda: scene_of(watch).selected == "ETHUSDT")
     with pytest.raises(UsageError, match="DOGEUSDT is not in the watchlist; there are BTCUSDT, ETHUSDT"):
         watch.selected = "DOGEUSDT"
     assert watch.selected == "ETHUSDT"
@@ -71,6 +71,18 @@ def test_other_symbols_may_be_given_later(feed: LiveFeed) -> None:
     until(lambda: scene_of(watch).watched["DOGEUSDT"].closes[0] > 0, "an hour of history")
     with pytest.raises(UsageError, match="needs at least one symbol"):
         watch.symbols = []
+    watch.close()
+
+
+def test_other_colours_fetch_nothing_again(feed: LiveFeed) -> None:
+    watch = Watchlist(feed)
+    until(lambda: scene_of(watch).watched["BTCUSDT"].closes[0] > 0, "an hour of history")
+    scene, before = scene_of(watch), watch.picture().svg
+    watch.palette = "cvd"
+    until(lambda: scene.palette == "cvd")
+    assert scene_of(watch) is scene
+    assert "#0072B2" not in before
+    until(lambda: "#D55E00" in watch.picture().svg or "#0072B2" in watch.picture().svg)
     watch.close()
 
 
