@@ -5,10 +5,12 @@ import { Candles, lineColour } from "./chart/candles.js";
 import CHART_STYLE from "./chart/chart.css";
 import { command } from "./chart/keys.js";
 import { Legend } from "./chart/legend.js";
+import { PATIENCE_MS, saidOf } from "./chart/loading.js";
 import { overlay } from "./chart/overlays.js";
 import { Switch } from "./chart/switch.js";
 import { clock, intervalName, moment } from "./chart/times.js";
-import { Flag, Kind } from "./frame.js";
+import { Flag, Kind, State } from "./frame.js";
+import { put } from "./header.js";
 import { arrow, formatter, percent } from "./numbers.js";
 import { widget } from "./widget.js";
 
@@ -24,6 +26,9 @@ class KlineView {
     this.bars = new Bars();
     this.overlays = [];
     this.pointedAt = null;
+    this._loading = false;
+    this._wantedSince = performance.now();
+    this._symbol = stage.get("symbol");
     this._taken = -1;
     this._asked = 0;
     this._touched = false;
@@ -34,9 +39,11 @@ class KlineView {
     });
     this._listen();
     stage.onChange("symbol", () => this._forget());
-    for (const name of ["interval", "intervals"]) stage.onChange(name, () => this._choices());
+    stage.onChange("symbol", () => this._wait());
+    stage.onChange("interval", () => this._wait());
+    stage.onChange("intervals", () => this._choices());
     for (const name of ["price_decimals", "overlays"]) stage.onChange(name, () => this._again());
-    this._choices();
+    this._wait();
     this._line();
   }
 
@@ -57,8 +64,11 @@ class KlineView {
     this.canvas.setAttribute("aria-label", HELP);
     // JupyterLab would take digits and arrows for its own commands.
     this.element.dataset.lmSuppressShortcuts = "true";
-    this.place.append(this.canvas);
-    this.element.append(style, this.narrow, bar, this.place);
+    this.canvas.setAttribute("aria-describedby", this.legend.hints.id);
+    this.loading = make("div", "ml-chart-loading");
+    this.loading.setAttribute("role", "status");
+    this.place.append(this.canvas, this.loading);
+    this.element.append(style, this.narrow, bar, this.legend.hints, this.place);
     this.stage.body.append(this.element);
   }
 
@@ -88,11 +98,31 @@ class KlineView {
     this._name();
   }
 
-  /** The header says what is drawn, and what is on its way. */
+  /** Other bars are wanted from now on. */
+  _wait() {
+    this._wantedSince = performance.now();
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => this.stage.invalidate(), PATIENCE_MS + 20);
+    this._choices();
+  }
+
+  get _drawn() {
+    return this.bars.interval ? intervalName(this.bars.interval) : "";
+  }
+
+  /** The header says what is drawn, and what is on its way; bars that stand still for too long are given up. */
   _name() {
-    const wanted = this.stage.get("interval");
-    const drawn = this.bars.interval ? intervalName(this.bars.interval) : wanted;
-    this.stage.header.set({ detail: drawn === wanted ? drawn : `${drawn} → ${wanted}` });
+    const { stage, element, loading } = this;
+    const [wanted, symbol] = [stage.get("interval"), stage.get("symbol")];
+    const waited = performance.now() - this._wantedSince;
+    const { detail, text } = saidOf({ drawn: this._drawn, wanted, symbol, loading: this._loading, waited });
+    stage.header.set({ detail });
+    // Nothing is on its way then.
+    const isHeld = stage.link.state === State.PAUSED || stage.link.state === State.STOPPED;
+    this._isLate = Boolean(text) && !isHeld;
+    element.toggleAttribute("data-late", this._isLate);
+    // The line that says what is wrong stands at the same place.
+    put(loading, this._isLate && !stage.message.textContent ? text : "");
   }
 
   _line() {
@@ -104,29 +134,33 @@ class KlineView {
 
   /** A frame is here. Drawn at once: the library paints at the next frame of the screen by itself. */
   took(frame) {
+    // Until then the former symbol's may still have been on their way.
+    if (frame.flags & Flag.FRESH && this._symbol !== this.stage.get("symbol")) {
+      this._symbol = this.stage.get("symbol");
+      this._forget();
+    }
+    this._loading = Boolean(frame.flags & Flag.LOADING);
     if (frame.kind !== Kind.BARS && frame.kind !== Kind.BARS_SNAPSHOT) return;
     if (frame.sequence <= this._taken && frame.sequence > this._taken - 1000) return;
     this._taken = frame.sequence;
     if (frame.kind === Kind.BARS_SNAPSHOT && this._isEarly(frame)) return;
     const former = this.bars.interval;
     const from = this.bars.take(frame);
-    if (former !== this.bars.interval) {
-      this._touched = false;
-      this._name();
-    }
+    if (former !== this.bars.interval) this._touched = false;
     if (from === null) this._askWhole(frame);
     else if (from < this.bars.list.length) this._reckon(from);
     this.drawn = frame;
   }
 
-  /** While history is on its way, a picture with more bars stays. */
+  /** While history is on its way, a picture with more bars stays, but not for long where it is another one. */
   _isEarly(frame) {
-    return Boolean(frame.flags & Flag.LOADING) && frame.counts[0] < this.bars.list.length;
+    return Boolean(frame.flags & Flag.LOADING) && frame.counts[0] < this.bars.list.length && !this._isLate;
   }
 
   /** Another symbol's bars are not shown under the new one's name. */
   _forget() {
     this.bars = new Bars();
+    this._spokenOf = null;
     this._again();
   }
 
@@ -139,6 +173,7 @@ class KlineView {
     }
     if (from === 0 || trimmed) candles.setAll(bars, overlays, !this._touched);
     else candles.setFrom(bars, overlays, from, !this._touched);
+    if (from === 0 || bars.last.time !== this._namedAt) this._nameLines();
   }
 
   _askWhole({ flags }) {
@@ -154,10 +189,11 @@ class KlineView {
   paint(frames) {
     for (const frame of frames) this.took(frame);
     const { bars, stage } = this;
+    this._name();
     const { last } = bars;
     if (!last) return;
     const format = this._format();
-    stage.header.set({ last: format(last.close), change: bars.change });
+    stage.header.set(this._isLate ? { last: "", change: NaN } : { last: format(last.close), change: bars.change });
     this._legend(format);
     this._tell(last, format);
   }
@@ -190,8 +226,9 @@ class KlineView {
     if (last.time === this._spokenOf) return;
     this._spokenOf = last.time;
     const at = moment(last.time / 1e6, bars.interval);
-    const change = `${arrow(bars.change)} ${percent(bars.change)} in ${bars.list.length} bars`;
-    stage.announce(`${stage.get("symbol")} ${intervalName(bars.interval)}, ${at} UTC: ${format(last.close)}, ${change}`);
+    const { change, list } = bars;
+    const told = Number.isFinite(change) ? `, ${arrow(change)} ${percent(change)} in ${list.length} bars` : "";
+    stage.announce(`${stage.get("symbol")} ${intervalName(bars.interval)}, ${at} UTC: ${format(last.close)}${told}`);
   }
 
   _point(seconds) {
@@ -228,17 +265,23 @@ class KlineView {
     this.candles.written(this._format(), this.stage.get("price_decimals"));
     for (const each of this.overlays) each.reckon(this.bars, 0);
     this.candles.setAll(this.bars, this.overlays, false);
-    this.legend.name(this.overlays.map((each, place) => this._named(each, place)));
+    this._nameLines();
     this.stage.invalidate();
+  }
+
+  _nameLines() {
+    this._namedAt = this.bars.last?.time;
+    this.legend.name(this.overlays.map((each, place) => this._named(each, place)));
   }
 
   _named(each, place) {
     const since = this.bars.list.length ? each.since?.(this.bars) : null;
-    const hint = since ? `since ${clock(since / 1e6, true)} UTC, the first trade that is known of its day` : "";
+    const hint = since ? `since ${clock(since / 1e6, true)} UTC; what was traded before on that day is not known` : "";
     return { name: each.name, colour: lineColour(this.stage.theme, place), hint };
   }
 
   destroy() {
+    clearTimeout(this._timer);
     this.candles.destroy();
     this.switch.element.remove();
   }

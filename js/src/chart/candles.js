@@ -116,7 +116,7 @@ export class Candles {
   /** The bars from a place on, which is near the end. */
   setFrom(bars, overlays, from, fit) {
     const { list } = bars;
-        for (let at = from; at < list.length; at += 1) {
+    for (let at = from; at < list.length; at += 1) {
       // What lies before the last bar that is drawn is another kind of update.
       const past = at < this._count - 1;
       this.series.update(candle(list[at]), past);

@@ -5,6 +5,8 @@ import { arrow, percent, short } from "../numbers.js";
 import { Mark, isMissing } from "./bars.js";
 import { moment } from "./times.js";
 
+let legends = 0;
+
 const PRICES = ["open", "high", "low", "close"];
 
 /** What is remarkable about a bar, in words. */
@@ -25,6 +27,9 @@ export class Legend {
   constructor() {
     this.element = span("ml-legend");
     this.element.ariaHidden = "true";
+    // For whoever cannot see: the legend itself would be read at every trade.
+    this.hints = span("ml-hidden");
+    this.hints.id = `ml-hints-${(legends += 1)}`;
     this.time = span("ml-legend-time");
     this.remark = span("ml-legend-remark");
     this.prices = PRICES.map((name) => pair(name[0].toUpperCase()));
@@ -39,12 +44,18 @@ export class Legend {
 
   /** The lines by name and colour; `hint` is what there is to know of one. */
   name(overlays) {
-    this.named = overlays.map(({ name, colour, hint }) => {
-      const found = pair(name);
-      found.label.style.color = colour;
-      found.element.title = hint;
-      return found;
+    const hints = overlays.filter(({ hint }) => hint).map(({ name, hint }) => `${name} ${hint}.`);
+    put(this.hints, hints.join(" "));
+    const isSame = overlays.length === this.named.length && overlays.every(({ name }, at) => name === this.named[at].name);
+    if (!isSame) this._make(overlays);
+    overlays.forEach(({ colour, hint }, at) => {
+      this.named[at].label.style.color = colour;
+      this.named[at].element.title = hint;
     });
+  }
+
+  _make(overlays) {
+    this.named = overlays.map(({ name }) => ({ name, ...pair(name) }));
     this.lines.replaceChildren(...this.named.map(({ element }) => element));
   }
 

@@ -1,6 +1,7 @@
 /**
  * Lines over the candles. Each keeps what it needs to go on from any bar, so that a new trade costs one step.
- * Missing bars have no value: a simple average needs all its bars, the others go on behind the hole.
+ * Missing bars have no value: a simple average needs all its bars, an exponential one goes on behind the hole, and the
+ * day's volume weighted one begins anew there, since nobody knows what was traded.
  */
 
 import { isMissing } from "./bars.js";
@@ -79,19 +80,24 @@ class Vwap extends Overlay {
     this.begins = ({ time }) => time % DAY === 0;
   }
 
-  /** Where the first value's day was begun to be added up, if that is later than midnight; else null. */
-  since({ anchor, interval }) {
-    return interval < DAY && anchor.time % DAY ? anchor.time : null;
+  /** From when on the newest value is added up, if that is later than midnight; else null. */
+  since({ interval }) {
+    const since = this.states.at(-1)?.since;
+    return interval < DAY && since % DAY ? since : null;
   }
 
   step({ list, anchor, interval }, at, former) {
     const bar = list[at];
-    const day = Math.floor(bar.time / DAY);
-    let state = former ?? { day: Math.floor(anchor.time / DAY), quoteVolume: anchor.quoteVolume, volume: anchor.volume };
-    if (state.day !== day) state = { day, quoteVolume: 0, volume: 0 };
-    if (isMissing(bar) || interval >= DAY) return [NaN, state];
-    const quoteVolume = state.quoteVolume + bar.quoteVolume;
-    const volume = state.volume + bar.volume;
-    return [volume ? quoteVolume / volume : NaN, { day, quoteVolume, volume }];
+    if (isMissing(bar) || interval >= DAY) return [NaN, null];
+    const { time: since, quoteVolume: quote, volume: base } = anchor;
+    const state = at ? former : { since, quoteVolume: quote, volume: base };
+    const goesOn = state && isOneDay(state.since, bar.time);
+    const quoteVolume = (goesOn ? state.quoteVolume : 0) + bar.quoteVolume;
+    const volume = (goesOn ? state.volume : 0) + bar.volume;
+    return [volume ? quoteVolume / volume : NaN, { since: goesOn ? state.since : bar.time, quoteVolume, volume }];
   }
+}
+
+function isOneDay(one, other) {
+  return Math.floor(one / DAY) === Math.floor(other / DAY);
 }

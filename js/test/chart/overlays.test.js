@@ -51,9 +51,31 @@ test("the volume weighted average begins with the day and goes on from what is b
 });
 
 test("the volume weighted average says since when, if that is not midnight", () => {
-  const bars = barsOf([[1]], { anchor: { time: DAY + MINUTE, quoteVolume: 0, volume: 0 } });
-  assert.equal(overlay("vwap").since(bars), DAY + MINUTE);
-  assert.equal(overlay("vwap").since(barsOf([[1]])), null);
+  const since = (bars) => {
+    const line = overlay("vwap");
+    line.reckon(bars, 0);
+    return line.since(bars);
+  };
+  const anchor = { time: DAY + MINUTE, quoteVolume: 0, volume: 0 };
+  assert.equal(since(barsOf([[1]], { anchor, start: DAY + 2 * MINUTE })), DAY + MINUTE);
+  assert.equal(since(barsOf([[1]])), null);
+  assert.equal(since(barsOf([])), null);
+  assert.equal(since(barsOf([[1]], { interval: DAY })), null);
+  // The newest value's day began at midnight.
+  assert.equal(since(barsOf([[1], [2]], { anchor: { ...anchor, time: DAY - 5 * MINUTE }, start: DAY - MINUTE })), null);
+});
+
+test("behind a missing bar the volume weighted average begins anew, and says so", () => {
+  const bars = barsOf([[100], [NaN], [200], [300]]);
+  const line = overlay("vwap");
+  line.reckon(bars, 0);
+  assert.deepEqual(line.values, [100, NaN, 200, 250]);
+  assert.equal(line.since(bars), 2 * MINUTE);
+  const anchor = { time: 0, quoteVolume: 30, volume: 1 };
+  assert.deepEqual(valuesOf("vwap", barsOf([[NaN], [200]], { anchor, start: 5 * MINUTE })), [NaN, 200]);
+  const ended = barsOf([[100], [NaN]]);
+  line.reckon(ended, 0);
+  assert.equal(line.since(ended), null);
 });
 
 for (const text of ["sma 3", "ema 3", "vwap"]) {
