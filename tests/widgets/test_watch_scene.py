@@ -189,7 +189,7 @@ def test_only_its_symbols_are_news(whole: LocalExchange) -> None:
         assert scene.take(quote)
         svg = scene.svg()
         assert ">2\u2009000.00<" in svg  # basis points of spread
-        assert "binance · 1 symbols · ● simulated" in svg
+        assert "binance · 1 symbol · ● simulated" in svg
 
 
 def test_lists_of_symbols_are_told_apart_as_in_the_browser() -> None:
