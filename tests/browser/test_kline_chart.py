@@ -29,6 +29,16 @@ def keep(batch):
 keeper = feed.lossless(keep)
 """
 SHOW = "chart = ml.KlineChart(feed, 'BTCUSDT', bars=120, overlays=['sma 20', 'ema 50', 'vwap'])\nchart"
+# What history is asked for waits until somebody opens the gate.
+HELD_BACK = """
+import asyncio
+gate, rest = asyncio.Event(), feed.inner.rest
+fetch = rest.fetch
+async def held_back(request, *more, **options):
+    await gate.wait()
+    return await fetch(request, *more, **options)
+rest.fetch = held_back
+"""
 TAPE = """
 import marketlab as ml
 exchange = ml.local_exchange({tape!r}, speed=60)
@@ -190,3 +200,29 @@ def test_a_tape_begins_in_the_middle_and_ends_with_what_is_true(notebook: Opener
     price, time = page.ask(last)
     chart.until("(el, close) => el.mlView.drawn.interval === '1m' && el.mlView.drawn.close === close", price)
     assert chart.drawn["time"] == time // MINUTE * MINUTE
+
+
+def test_while_history_loads_it_says_so_and_gives_bars_of_another_interval_up(notebook: Opener) -> None:
+    page, chart = shown(notebook)
+    page.execute(HELD_BACK)
+    page.execute("chart.interval = '5m'")
+    chart.until("el => el.querySelector('.ml-words').textContent.endsWith('5m, loading')")
+    line = "el => el.querySelector('.ml-chart-loading').textContent"
+    chart.until(f"{line} === 'Loading 5m klines of BTCUSDT'")
+    assert chart.element.locator(".ml-chart-loading").is_visible()
+    page.execute("feed.ask(gate.set)")
+    chart.until("el => el.mlView.drawn.interval === '5m' && el.mlView.drawn.bars > 20")
+    chart.until(f"{line} === ''")
+    chart.until("el => el.querySelector('.ml-words').textContent.endsWith('5m')")
+
+
+def test_since_when_the_days_average_is_known_is_told_to_whoever_cannot_see(notebook: Opener) -> None:
+    _, chart = shown(notebook)
+    chart.until(
+        """el => {
+          const chart = el.querySelector("[role=application]");
+          const hints = document.getElementById(chart.getAttribute("aria-describedby"));
+          const shown = el.querySelector(".ml-legend-lines .ml-pair:last-child").title;
+          return !hints.closest("[aria-hidden]") && hints.textContent === (shown && `VWAP ${shown}.`);
+        }"""
+    )
