@@ -61,10 +61,10 @@ class KlineChart(LiveWidget):
         overlays: str | Iterable[str] = ("sma 20", "vwap"),
         **traits: Any,
     ) -> None:
-        self._own_store = isinstance(store, str)
         self._store: Store | None = None
-        self._store = _opened(store) if isinstance(store, str) else store
-        wanted = [overlays] if isinstance(overlays, str) else list(overlays)
+        self._own_store = isinstance(store, str)
+        wanted = _listed(overlays)
+        self._store = _opened(store) if isinstance(store, str) else _readable(store)
         if isinstance(feed, LiveFeed):
             known = feed.inner.exchange.intervals
             traits.setdefault("intervals", [name for name in _USUAL if name in known])
@@ -135,6 +135,20 @@ class KlineChart(LiveWidget):
             offered = ", ".join(exchange.intervals)
             raise UsageError(f"{exchange.name} has no klines of {interval!r}; it offers {offered}.")
         return interval
+
+
+def _listed(overlays: object) -> list[Any]:
+    if isinstance(overlays, str):
+        return [overlays]
+    if not isinstance(overlays, Iterable):
+        raise UsageError(f"KlineChart takes overlays as a list such as ['sma 20', 'vwap'], not {overlays!r}.")
+    return list(overlays)
+
+
+def _readable(store: Store | None) -> Store | None:
+    if store is not None and not callable(getattr(store, "read", None)):
+        raise UsageError(f"store is {store!r}; give a URL such as 'delta://marketdata', or what open_store returned.")
+    return store
 
 
 def _opened(url: str) -> Store:
