@@ -72,7 +72,9 @@ class _Plot:
         drawn = [value for line in lines for value in line if value is not None]
         low = min(min(row[3] for _, row in self.known), *drawn, math.inf)
         high = max(max(row[2] for _, row in self.known), *drawn, -math.inf)
-        spare = (high - low) * 0.06 or high * 0.001
+        # An average may differ from the only price by what floats round off; that is no range to draw.
+        unit = 10.0**-look.price_decimals
+        spare = (high - low) * 0.06 if high - low >= unit else max(high * 0.001, unit)
         self.low, self.high = low - spare, high + spare
         self.right = _WIDTH - 16.0 - 7.2 * len(number(high, look.price_decimals))
         self.bottom = _HEIGHT - _FOOT
@@ -116,14 +118,13 @@ class _Plot:
 
     def _prices(self) -> None:
         step = _round_step((self.high - self.low) / 6)
-        price = math.ceil(self.low / step) * step
         decimals = max(min(-math.floor(math.log10(step)), self.look.price_decimals), 0)
-        while price < self.high:
+        for times in range(math.ceil(self.low / step), math.ceil(self.high / step)):
+            price = times * step
             y = self.y(price)
             self.sheet.line([(0, y), (self.right, y)], _GRID)
             if abs(y - self.y(self.known[-1][1][4])) > 14:
                 self.sheet.text(_WIDTH - 8, y + 4, number(price, decimals), anchor="end", size=11)
-            price += step
 
     def _times(self) -> None:
         first, last = self.rows[0][0], self.rows[-1][0]

@@ -1,6 +1,7 @@
 import xml.etree.ElementTree as ET
 
 import msgspec
+import pytest
 
 from marketlab.widgets.kline_bars import Anchor, Bars
 from marketlab.widgets.kline_overlays import parse
@@ -63,3 +64,15 @@ def test_one_bar_whose_price_never_moved_can_be_drawn() -> None:
     quiet = kline(0, 0.0001, 0, volume=0.0)
     flat.add(msgspec.structs.replace(quiet, open=0.0001, high=0.0001, low=0.0001))
     assert words(svg(flat, Look(price_decimals=4)))[1].startswith("0.0001")
+
+
+@pytest.mark.parametrize("price", [61_471.22, 1e-8, 0.1, 3.3e9])
+@pytest.mark.parametrize("off", [0.0, 1e-16, 1e-12, 1e-9, 1e-4])
+def test_one_price_is_a_picture_too(price: float, off: float) -> None:
+    # The day's average of one price is that price but for what floats round off, which is no range for an axis.
+    flat = msgspec.structs.replace(
+        kline(0, price), open=price, high=price, low=price, volume=1.0, quote_volume=price * (1 + off)
+    )
+    made = Bars("1m", MINUTE, 500)
+    made.add(flat)
+    assert svg(made).count("<polyline") < 60
