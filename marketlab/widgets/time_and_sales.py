@@ -56,9 +56,27 @@ class TimeAndSales(LiveWidget):
             palette=self.palette,
         )
 
-    def rebuilt_by(self) -> set[str]:
-        """What the scene is made of."""
-        return {"symbol", "rows", "least", "large", "palette"}
+    @t.observe("rows", "large", "palette")
+    def _look_changed(self, _: Any) -> None:
+        rows, large, palette = self.rows, self.large, self.palette
+        self._change(lambda scene: scene.look(rows, large, palette))
+
+    @t.observe("least")
+    def _least_changed(self, _: Any) -> None:
+        least, past = self.least, _past(self.feed, self.symbol, self.least)
+        self._change(lambda scene: scene.leave_out(least, past))
+
+    def _change(self, how: Callable[[TradeScene], None]) -> None:
+        seat = self._seat
+        if seat is None:
+            return
+
+        def change() -> None:
+            if isinstance(seat.scene, TradeScene):
+                how(seat.scene)
+
+        self._pump.run(change)
+        self._pump.refresh(seat, whole=True)
 
 
 def _past(feed: LiveFeed, symbol: str, least: float) -> Callable[[], Sequence[Trade]]:

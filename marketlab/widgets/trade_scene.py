@@ -73,6 +73,18 @@ class TradeScene:
         """Trades."""
         return [Need(self.symbol, "trade")]
 
+    def look(self, rows: int, large: float, palette: str) -> None:
+        """Show the same trades otherwise from now on; in the feed's thread."""
+        self._rows, self._large, self._palette = rows, large, palette
+        self._ranked = -1
+
+    def leave_out(self, least: float, past: Callable[[], Sequence[Trade]]) -> None:
+        """Leave out other trades from now on, and take what came before out of `past`; in the feed's thread."""
+        self._least, self._past = least, past
+        self._kept = list(past())[-KEPT:] or [trade for trade in self._kept if trade.size >= least]
+        self._total = len(self._kept)
+        self._ranked = -1
+
     async def prepare(self) -> None:
         """Take what the feed has kept from before; it holds what was taken since then too."""
         past = list(self._past())

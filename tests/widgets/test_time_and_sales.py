@@ -50,6 +50,42 @@ def test_another_symbol_or_least_size_shows_other_trades(feed: LiveFeed) -> None
     sales.close()
 
 
+def test_rows_and_colours_change_without_another_look_at_the_past(feed: LiveFeed) -> None:
+    feed.wait(trades=50)
+    sales = TimeAndSales(feed, "BTCUSDT")
+    until(lambda: equal_to_the_feed(sales))
+    scene = scene_of(sales)
+    sales.rows, sales.large, sales.palette = 3, 0.000001, "cvd"
+    until(lambda: scene.frames(whole=False)[0].counts[0] == 3)
+    assert scene_of(sales) is scene
+    svg = sales.picture().svg
+    assert "#D55E00" in svg or "#0072B2" in svg
+    sales.least = 0.05
+    until(lambda: equal_to_the_feed(sales, 0.05))
+    sales.least = 0.0
+    until(lambda: equal_to_the_feed(sales))
+    assert scene_of(sales) is scene
+    sales.close()
+
+
+def test_after_the_feed_has_stopped_its_trades_can_still_be_chosen_from(feed: LiveFeed) -> None:
+    feed.wait(trades=100)
+    sales = TimeAndSales(feed, "BTCUSDT")
+    until(lambda: equal_to_the_feed(sales))
+    feed.stop()
+    all_of_them = [trade.trade_id for trade in scene_of(sales).trades]
+    sales.rows = 5
+    (frame,) = scene_of(sales).frames(whole=False)
+    assert frame.counts[0] == 5
+    sales.least = 0.05
+    fewer = [trade.trade_id for trade in scene_of(sales).trades]
+    assert 0 < len(fewer) < len(all_of_them)
+    assert "No trade" not in sales.picture().svg
+    sales.least = 0.0
+    assert [trade.trade_id for trade in scene_of(sales).trades] == all_of_them
+    sales.close()
+
+
 def test_its_picture_says_that_the_data_is_simulated(feed: LiveFeed) -> None:
     feed.wait(trades=5)
     sales = TimeAndSales(feed, "BTCUSDT", palette="cvd")
