@@ -7,6 +7,7 @@ nobody refers to any more stops by itself.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 import weakref
 from collections import deque
@@ -331,8 +332,19 @@ class _Endings:
         call()
 
     def carry_out(self) -> None:
+        # A store that cannot be written to keeps nobody else from hearing of the end.
+        failures: list[BaseException] = []
+
+        def keep(_: object, failure: BaseException | None, __: object) -> bool:
+            failures.extend([failure] if failure is not None else [])
+            return True
+
         while call := self._next():
-            call()
+            with contextlib.ExitStack() as one:
+                one.push(keep)
+                call()
+        if failures:
+            raise failures[0]
 
     def _next(self) -> Callable[[], object] | None:
         with self._lock:

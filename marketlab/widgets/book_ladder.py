@@ -82,12 +82,6 @@ class BookLadder(LiveWidget):
             facts = {"base": found.base, "quote": found.quote, "tick": found.tick}
             self.set_trait("instrument", facts)
 
-    def _post(self, packed: bytes) -> None:
-        # Between the change of a symbol and that of the scene, in another thread: no frame under the wrong name.
-        scene = self._seat.scene if self._seat is not None else None
-        if not isinstance(scene, BookScene) or scene.symbol == self.symbol:
-            super()._post(packed)
-
     @classmethod
     def _options(cls) -> set[str]:
         return super()._options() - {"instrument"}

@@ -12,6 +12,7 @@ from marketlab.records import Trade
 from marketlab.stores.contract import Store
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Scene
+from marketlab.widgets.kline_history import OwnStore
 from marketlab.widgets.kline_overlays import parse
 from marketlab.widgets.kline_picture import Look
 from marketlab.widgets.kline_scene import LONGEST, KlineScene
@@ -61,10 +62,10 @@ class KlineChart(LiveWidget):
         overlays: str | Iterable[str] = ("sma 20", "vwap"),
         **traits: Any,
     ) -> None:
-        self._store: Store | None = None
+        self._store: Store | OwnStore | None = None
         self._own_store = isinstance(store, str)
         wanted = _listed(overlays)
-        self._store = _opened(store) if isinstance(store, str) else _readable(store)
+        self._store = OwnStore(_opened(store)) if isinstance(store, str) else _readable(store)
         if isinstance(feed, LiveFeed):
             known = feed.inner.exchange.intervals
             traits.setdefault("intervals", [name for name in _USUAL if name in known])

@@ -1,20 +1,78 @@
 """What lies before the stream: klines out of a store, and the rest over REST."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from marketlab.errors import MarketlabError, UnknownExchange, UnknownSymbol
+from marketlab.errors import MarketlabError, StoreError, UnknownExchange, UnknownSymbol
 from marketlab.records import Gap, Kline
 from marketlab.stores.contract import Store
 from marketlab.streams.feed import Feed
 from marketlab.widgets.kline_bars import Bars
 
-__all__ = ["History"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["History", "OwnStore", "Readable"]
 
 _PAGE = 1_000
+
+
+class Readable(Protocol):
+    """What of a store is needed here; see `Store.read`."""
+
+    def read(
+        self,
+        name: str,
+        *,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        interval: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> "pl.DataFrame":
+        """Rows with start <= time < end."""
+        ...
+
+
+class OwnStore:
+    """A store that is closed when nobody reads from it any more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._over = False
+
+    def read(self, name: str, **what: Any) -> "pl.DataFrame":
+        """What `Store.read` gives.
+
+        Raises:
+            StoreError: it was closed, or the store could not be read.
+        """
+        with self._lock:
+            if self._over:
+                raise StoreError("This store was closed.")
+            self._readers += 1
+        try:
+            return self._store.read(name, **what)
+        finally:
+            self._let_go(-1)
+
+    def close(self) -> None:
+        """Close it, or leave that to the last reader; never waits for one, and twice is once."""
+        self._over = True
+        self._let_go(0)
+
+    def _let_go(self, more: int) -> None:
+        with self._lock:
+            self._readers += more
+            unused = self._over and not self._readers
+        if unused:
+            self._store.close()
 
 
 class History:
@@ -26,7 +84,7 @@ class History:
         store: Asked first, in another thread; None: everything comes over REST.
     """
 
-    def __init__(self, feed: Feed, symbol: str, store: Store | None = None) -> None:
+    def __init__(self, feed: Feed, symbol: str, store: Readable | None = None) -> None:
         self._feed = feed
         self._symbol = symbol
         self._store = store
@@ -73,13 +131,13 @@ class History:
             bars.heal(gap.start, gap.end)
         return None
 
-    def _read(self, store: Store, interval: str, start: int, end: int) -> tuple[list[Kline], list[Gap]]:
+    def _read(self, store: Readable, interval: str, start: int, end: int) -> tuple[list[Kline], list[Gap]]:
         klines: list[Kline] = self._rows(store, "klines", start, end, interval)
         gaps: list[Gap] = self._rows(store, "gaps", start, end)
         touching = ("trade", f"kline_{interval}")
         return klines, [gap for gap in gaps if gap.healed_at is not None and gap.channel in touching]
 
-    def _rows(self, store: Store, name: str, start: int, end: int, interval: str | None = None) -> list[Any]:
+    def _rows(self, store: Readable, name: str, start: int, end: int, interval: str | None = None) -> list[Any]:
         from marketlab import tables
 
         exchange, first, last = self._feed.exchange.name, _moment(start), _moment(end)

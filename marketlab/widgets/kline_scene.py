@@ -7,11 +7,10 @@ import msgspec
 from marketlab.exchanges.contract import Subscription
 from marketlab.market.candles import Candles
 from marketlab.records import Gap, Kline, Record, Trade
-from marketlab.stores.contract import Store
 from marketlab.streams.feed import Feed
 from marketlab.widgets.contract import Flag, Frame, Kind, Need
 from marketlab.widgets.kline_bars import Bars, change_of
-from marketlab.widgets.kline_history import History
+from marketlab.widgets.kline_history import History, Readable
 from marketlab.widgets.kline_picture import KlinePicture, Look
 
 __all__ = ["LONGEST", "KlineScene"]
@@ -47,7 +46,7 @@ class KlineScene:
         symbol: str,
         interval: str = "1m",
         size: int = 500,
-        store: Store | None = None,
+        store: Readable | None = None,
         past: Callable[[], Sequence[Trade]] = tuple,
         look: Look | None = None,
     ) -> None:

@@ -73,6 +73,8 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         self.feed = feed
         self._pump = pump_of(feed)
         self._seat: Seat | None = None
+        self._scene: Scene | None = None
+        self._swapping = False
         self._closed = False
         self._own_layout = not isinstance(traits.get("layout"), Layout)
         given = {"symbol": feed.symbol(symbol), **traits} if symbol else traits
@@ -90,7 +92,8 @@ class LiveWidget(Shown, anywidget.AnyWidget):
     def _begin(self) -> None:
         self.set_trait("exchange", self.feed.inner.exchange.name)
         self._fit_decimals()
-        seat = Seat(self.scene(), self._post, self._tell, self._ended, self.rate, is_listening)
+        self._scene = scene = self.scene()
+        seat = Seat(scene, self._post, self._tell, self._ended, self.rate, is_listening)
         if self.paused:
             seat.pause(paused=True)
         replace_former(self, f"{type(self).__name__} {self.symbol}")
@@ -160,13 +163,15 @@ class LiveWidget(Shown, anywidget.AnyWidget):
 
     def _post(self, packed: bytes) -> None:
         with sending as possible:
-            if possible and not self._closed:
+            if possible and not self._closed and not self._swapping and self._shows_what_is_wanted():
                 self.send({}, [packed])
 
     def _tell(self, notice: str) -> None:
         with sending as possible:
             if possible and not self._closed:
                 self.notice = notice
+                # Said again: while the main thread handles a page's message, changes of traits may be held back there.
+                self.send_state("notice")
 
     def _heard(self, _: Any, content: dict[str, Any], __: Any) -> None:
         seat, kind = self._seat, content.get("type")
@@ -186,22 +191,44 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         else:
             self.asked(content)
 
+    def notify_change(self, change: Any) -> None:
+        """Tell that a trait has changed; nothing is posted from what this changes until the new scene is shown."""
+        rebuilt = self._seat is not None and not self._closed and change["name"] in self.rebuilt_by()
+        if rebuilt:
+            with sending:
+                self._swapping = True
+        try:
+            super().notify_change(change)
+        finally:
+            if rebuilt:
+                self._rebuild(change["name"])
+
+    def _rebuild(self, name: str) -> None:
+        seat = self._seat
+        try:
+            if seat is None or self._closed:
+                return
+            if name == "symbol":
+                self._fit_decimals()
+            self._scene = scene = self.scene()
+            self._pump.show(seat, scene)
+        finally:
+            self._swapping = False
+
+    def _shows_what_is_wanted(self) -> bool:
+        return self._seat is None or self._seat.scene is self._scene
+
     def _changed(self, change: Any) -> None:
         seat, name = self._seat, change["name"]
         if seat is None or self._closed:
             return
-        if name == "symbol":
-            self._fit_decimals()
-        if name in self.rebuilt_by():
-            scene = self.scene()
-            self._pump.run(lambda: seat.show(scene))
-            self._pump.changed(seat)
-        elif name == "paused":
+        if name == "paused":
             paused = self.paused
             self._pump.run(lambda: seat.pause(paused))
             self._pump.refresh(seat, whole=True)
         elif name == "rate":
-            seat.flow.rate = self.rate
+            rate = self.rate
+            self._pump.run(lambda: setattr(seat.flow, "rate", rate))
 
     @t.validate("symbol")
     def _known_symbol(self, proposal: Any) -> str:

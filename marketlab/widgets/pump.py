@@ -4,10 +4,10 @@ A feed has one pump, however many widgets it has, and all pumps of a process sha
 drops what exceeds 1,000 messages a second of a kernel. Since nothing here belongs to the kernel's own loop, pictures go
 on while a cell computes.
 
-A widget that fails stops alone: the loop of the feed's thread logs why, and neither the feed nor other widgets end.
+A widget that fails stops alone: the log says why, neither the feed nor other widgets end, and none of them misses
+anything.
 """
 
-import asyncio
 import contextlib
 import contextvars
 import threading
@@ -15,22 +15,19 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
-from marketlab.errors import MarketlabError
-from marketlab.exchanges.contract import Subscription
 from marketlab.streams.hub import Batch, Subscriber
 from marketlab.streams.live import LiveFeed
+from marketlab.widgets.alone import Alone
+from marketlab.widgets.budget import LIVELY_S, MESSAGES_PER_SECOND, Budget
 from marketlab.widgets.contract import Scene, State
 from marketlab.widgets.flow import Report
+from marketlab.widgets.preparing import Preparing
 from marketlab.widgets.seat import Seat
 
 __all__ = ["MESSAGES_PER_SECOND", "Pump", "pump_of", "running_pumps"]
 
-MESSAGES_PER_SECOND = 240.0
-"""Frames a second of all widgets of this process together."""
-
-_LIVELY_S = 1.0
-_SHARE_S = 0.1
 _EARLY_ENOUGH_S = 0.0005
 
 
@@ -46,8 +43,7 @@ class Pump:
         self._after = threading.RLock()
         # Else what is sent from here would answer whatever the kernel was asked when a timer was set.
         self._context = contextvars.Context()
-        self._subscribing = asyncio.Lock()
-        self._work: set[asyncio.Task[None]] = set()
+        self._preparing = Preparing(self._feed, self._loop, self._renew)
         self._subscriber: Subscriber | None = None
         self.ended = False
 
@@ -69,6 +65,15 @@ class Pump:
     def changed(self, seat: Seat) -> None:
         """The scene is another one, or needs something else: subscribe and fetch it now."""
         self.run(lambda: self._prepare(seat))
+
+    def show(self, seat: Seat, scene: Scene) -> None:
+        """Draw something else from now on; the next frame says so at once."""
+
+        def show() -> None:
+            seat.show(scene)
+            self._prepare(seat)
+
+        self.run(show)
 
     def shown(self, seat: Seat) -> None:
         """The widget was put into a cell's output."""
@@ -127,6 +132,7 @@ class Pump:
             return
         self._seats.remove(seat)
         self._sort()
+        self._preparing.cancel(seat)
         if seat.timer is not None:
             seat.timer.cancel()
             seat.timer = None
@@ -145,53 +151,33 @@ class Pump:
         self._by_symbol = by_symbol
 
     def _prepare(self, seat: Seat) -> None:
+        if seat not in self._seats:
+            return
         self._sort()
         if self.ended:
-            seat.flow.whole = True
-            self._look(seat)
+            self._renew(seat)
             return
-        task = self._loop.create_task(self._prepared(seat, seat.scene))
-        self._work.add(task)
-        task.add_done_callback(self._worked)
-
-    async def _prepared(self, seat: Seat, scene: Scene) -> None:
-        told = ""
-        try:
-            async with self._subscribing:  # what several widgets lack is asked for once
-                await self._feed.stream([Subscription(need.symbol, need.channel) for need in scene.needs()])
-            await scene.prepare()
-        except MarketlabError as error:
-            told = str(error)
-        if seat.scene is not scene:
-            return
-        seat.say(told)
-        seat.dirty = seat.flow.whole = True
+        self._preparing.begin(seat)
         self._look(seat)
 
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._work.discard(task)
-        if not task.cancelled():
-            task.result()  # what it raises is the loop's to log
+    def _renew(self, seat: Seat) -> None:
+        seat.dirty = seat.flow.whole = True
+        self._look(seat)
 
     def _offer(self, batch: Batch) -> None:
         # Not at once: what is raised here would end the feed.
         self._loop.call_soon(self._take, batch, context=self._context)
 
     def _take(self, batch: Batch) -> None:
-        by_symbol = self._by_symbol
         for record in batch:
-            for seat in by_symbol.get(record.symbol, ()):
-                try:
-                    news = seat.take(record)
-                except BaseException:
-                    self._give_up(seat)
-                    raise
-                if news:
-                    self._news(seat)
+            for seat in self._by_symbol.get(record.symbol, ()):
+                with Alone(partial(self._give_up, seat)):
+                    if seat.take(record):
+                        self._news(seat)
 
     def _news(self, seat: Seat) -> None:
         now = self._loop.time()
-        if now - seat.changed_at > _LIVELY_S:
+        if now - seat.changed_at > LIVELY_S:
             _budget.renew()
         seat.changed_at = now
         self._look(seat)
@@ -209,9 +195,9 @@ class Pump:
             return
         now = self._loop.time()
         if not self.ended:
-            self._come_back(seat, seat.due(now, _budget.share_hz(now)))
+            self._come_back(seat, seat.due(now, self._share_hz(now)))
         elif seat.flow.whole:
-            seat.put_out(State.STOPPED, now)
+            self._put_out(seat, State.STOPPED, now)
 
     def _come_back(self, seat: Seat, due: float | None) -> None:
         timer = seat.timer
@@ -227,19 +213,23 @@ class Pump:
         if self.ended:
             return
         now = self._loop.time()
-        share_hz = _budget.share_hz(now)
+        share_hz = self._share_hz(now)
         due = seat.due(now, share_hz)
         if due is not None and due <= now + _EARLY_ENOUGH_S:
             if seat.flow.silent(now) and seat.heard():
                 seat.flow.abandon()
                 return
-            try:
-                seat.put_out(self._state(), now)
-            except BaseException:
-                self._give_up(seat)
-                raise
+            self._put_out(seat, self._state(), now)
             due = seat.due(now, share_hz)
-        self._come_back(seat, due)
+        if seat in self._seats:
+            self._come_back(seat, due)
+
+    def _put_out(self, seat: Seat, state: State, now: float) -> None:
+        with Alone(partial(self._give_up, seat)):
+            seat.put_out(state, now)
+
+    def _share_hz(self, now: float) -> float:
+        return _budget.share_hz(now, (seat for pump in tuple(_serving) for seat in pump.seats))
 
     def _give_up(self, seat: Seat) -> None:
         self._leave(seat)
@@ -267,31 +257,12 @@ class Pump:
 
     def _finish(self, seat: Seat) -> None:
         seat.flow.whole = True
-        seat.put_out(State.STOPPED, time.monotonic())
-        seat.ended()
+        self._put_out(seat, State.STOPPED, time.monotonic())
+        with Alone(partial(self._give_up, seat)):
+            seat.ended()
 
 
-class _Budget:
-    """What each of the widgets may send in which something happens."""
-
-    def __init__(self) -> None:
-        self._hz = MESSAGES_PER_SECOND
-        self._until = 0.0
-
-    def renew(self) -> None:
-        """There is one more."""
-        self._until = 0.0
-
-    def share_hz(self, now: float) -> float:
-        if now >= self._until:
-            self._until = now + _SHARE_S
-            seats = [seat for pump in tuple(_serving) for seat in pump.seats]
-            lively = sum(now - seat.changed_at < _LIVELY_S and seat.flow.watched for seat in seats)
-            self._hz = MESSAGES_PER_SECOND / max(lively, 1)
-        return self._hz
-
-
-_budget = _Budget()
+_budget = Budget()
 _pumps: "weakref.WeakKeyDictionary[LiveFeed, Pump]" = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 _serving: set[Pump] = set()

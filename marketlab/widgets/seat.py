@@ -47,23 +47,29 @@ class Seat:
         self.frames_sent = 0
         self.bytes_sent = 0
         self.timer: asyncio.TimerHandle | None = None
+        self.preparing: asyncio.Task[None] | None = None
         self.paused = False
         self._held: Sequence[Frame] = ()
         self._told = ""
-        self._refused = self._fresh = False
+        self._refused = self._fresh = self._complete = False
         self._oldest = 0
         self._newest = 0
 
     def pause(self, paused: bool) -> None:
-        """Hold the picture as it is now, or the first one that there is; or go on."""
+        """Hold the picture as it is now, or the first complete one that there is; or go on."""
         self.paused, self._held = paused, ()
         self.flow.whole = self.dirty = True
 
     def show(self, scene: Scene) -> None:
         """Draw something else from now on."""
-        self.scene, self.origin, self._held = scene, "", ()
+        self.scene, self.origin, self._held, self._complete = scene, "", (), False
         self._oldest = self._newest = 0
         self.flow.whole = self.dirty = self._fresh = True
+
+    def prepared(self) -> None:
+        """What lies before the streams is there: what was held without it is held anew."""
+        if not self._complete:
+            self._complete, self._held = True, ()
 
     def take(self, record: Record) -> bool:
         """Take a record of one of the scene's symbols; returns whether it is the first news since the last frame."""
@@ -124,9 +130,13 @@ class Seat:
         if self._refused:
             self._refused = False
             self.say("")
-        if self.paused:
+        if self.paused and all(map(_is_complete, frames)):
             self._held = [_copy(frame) for frame in frames]
         return frames
+
+
+def _is_complete(frame: Frame) -> bool:
+    return frame.kind is not Kind.BLANK and Flag.LOADING not in frame.flags
 
 
 def _copy(frame: Frame) -> Frame:

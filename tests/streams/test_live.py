@@ -153,6 +153,26 @@ def test_a_feed_that_nobody_refers_to_stops(endless: LocalExchange) -> None:
     assert threads() == 0
 
 
+def test_an_ending_that_fails_keeps_no_other_from_being_called(endless: LocalExchange) -> None:
+    called: list[str] = []
+
+    def fail() -> None:
+        called.append("failing")
+        raise OSError("the disk is full")
+
+    feed = LiveFeed("BTCUSDT", "trade", ended=(fail,), **at(endless))
+    feed.when_stopped(lambda: called.append("second"))
+    feed.when_stopped(lambda: 1 / 0)
+    feed.when_stopped(lambda: called.append("last"))
+    with pytest.raises(OSError, match="the disk is full"):
+        feed.stop()
+    assert called == ["failing", "second", "last"]
+    feed.when_stopped(lambda: called.append("at once"))
+    assert called[-1] == "at once"
+    feed.stop()
+    assert threads() == 0
+
+
 def test_it_may_be_asked_and_stopped_from_its_own_thread(endless: LocalExchange) -> None:
     seen: list[str] = []
     done = threading.Event()

@@ -1,5 +1,6 @@
 import asyncio
 import math
+import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from marketlab import tables
-from marketlab.errors import ConnectionLost, MarketlabError, StoreUnavailable
+from marketlab.errors import ConnectionLost, MarketlabError, StoreError, StoreUnavailable
 from marketlab.exchange_server.local import LocalExchange
 from marketlab.exchange_server.simulation import Simulation
 from marketlab.records import Gap, Kline
@@ -19,7 +20,7 @@ from marketlab.streams.backoff import Backoff
 from marketlab.streams.live import LiveFeed
 from marketlab.streams.runner import StreamSettings
 from marketlab.widgets.kline_bars import HEALED, Bars, Row, row_of
-from marketlab.widgets.kline_history import History
+from marketlab.widgets.kline_history import History, OwnStore
 
 from .klines import MINUTE
 
@@ -176,3 +177,44 @@ def test_where_the_exchange_is_away_the_store_tells_and_the_error_is_said() -> N
         rows, error = fill_in_vain(feed, store_of(told[:-1]), told[-1])
         assert isinstance(error, ConnectionLost)
         assert rows == rows_of(told[-50:])
+
+
+class SlowStore(MemoryStore):
+    """Reads until it may go on; notes whether it was closed before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = threading.Event(), threading.Event()
+        self.closed_while_read: bool | None = None
+        self.closings = 0
+
+    def read(self, name: str, **what: Any) -> pl.DataFrame:
+        self.reading.set()
+        assert self.go_on.wait(30)
+        self.closed_while_read = bool(self.closings)
+        return tables.to_table(name, [])
+
+    def close(self) -> None:
+        self.closings += 1
+
+
+def test_a_store_is_not_closed_under_its_reader() -> None:
+    slow = SlowStore()
+    own = OwnStore(slow)
+    reader = threading.Thread(target=own.read, args=("klines",))
+    reader.start()
+    assert slow.reading.wait(30)
+    own.close()
+    assert slow.closings == 0
+    slow.go_on.set()
+    reader.join()
+    assert slow.closed_while_read is False
+    assert slow.closings == 1
+    with pytest.raises(StoreError, match="This store was closed"):
+        own.read("klines")
+
+
+def test_a_store_that_nobody_reads_is_closed_at_once() -> None:
+    slow = SlowStore()
+    OwnStore(slow).close()
+    assert slow.closings == 1

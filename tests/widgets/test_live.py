@@ -19,7 +19,7 @@ from ipywidgets.widgets.widget import _instances
 from marketlab.errors import UnknownSymbol, UsageError
 from marketlab.exchange_server import LocalExchange
 from marketlab.streams.live import LiveFeed
-from marketlab.widgets.contract import Scene
+from marketlab.widgets.contract import Flag, Scene, unpack
 from marketlab.widgets.live import LiveWidget
 from marketlab.widgets.pump import pump_of, running_pumps
 
@@ -130,6 +130,40 @@ def test_another_symbol_is_another_scene(feed: LiveFeed) -> None:
     assert widget.symbol == "ETHUSDT"
     widget.start = 1000
     until(lambda: widget.counter.count > 1000)
+
+
+def test_nothing_of_the_former_symbol_goes_out_under_the_new_name(feed: LiveFeed) -> None:
+    log: list[str] = []
+
+    class Logged(Count):
+        def send(self, content: Any, buffers: Any = None) -> None:
+            frame, _ = unpack(buffers[0])
+            log.append("fresh" if Flag.FRESH in frame.flags else "frame")
+            super().send(content, buffers)
+
+        def send_state(self, key: Any = None) -> None:
+            if key == "symbol":
+                log.append("name")
+            super().send_state(key)
+
+    widget = Logged(feed, "BTCUSDT")
+    widget.speak(type="open", page="p")
+    widget.observe(lambda _: wait_frames(widget, widget.frames_sent + 3), "symbol")  # somebody who takes his time
+    for symbol in ["ETHUSDT", "BTCUSDT"] * 10:
+        log.clear()
+        widget.symbol = symbol
+        until(lambda: "fresh" in log)
+        assert log[log.index("name") + 1] == "fresh"
+
+
+def test_a_scene_that_cannot_be_made_leaves_the_former_one(feed: LiveFeed) -> None:
+    widget = Count(feed, "BTCUSDT")
+    widget.speak(type="open", page="p")
+    with pytest.raises(UsageError, match="start is negative"):
+        widget.start = -1
+    wait_frames(widget, widget.frames_sent + 5)
+    widget.start = 500
+    until(lambda: widget.counter.count > 500)
 
 
 def test_it_may_be_paused_from_the_first_picture_on(feed: LiveFeed) -> None:

@@ -3,14 +3,16 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import msgspec
 import pytest
 
 from marketlab.exchange_server import LocalExchange, Simulation
+from marketlab.records import Record, Trade
 from marketlab.streams.hub import Batch
 from marketlab.streams.live import LiveFeed
-from marketlab.widgets.contract import Flag, Kind, State, unpack
+from marketlab.widgets.contract import Flag, Frame, Kind, State, unpack
 from marketlab.widgets.pump import MESSAGES_PER_SECOND, pump_of, running_pumps
 
 from .screens import Counter, Screen, until
@@ -22,6 +24,29 @@ def _nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     gc.collect()
     assert running_pumps() == 0
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+class Noting(Counter):
+    """Notes the ids of all trades."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[int] = []
+
+    def take(self, record: Record) -> bool:
+        if isinstance(record, Trade):
+            self.ids.append(int(record.trade_id))
+        return super().take(record)
+
+
+class Loading(Counter):
+    """Says that its history is being fetched."""
+
+    loading = True
+
+    def frames(self, *, whole: bool) -> Sequence[Frame]:
+        flags = Flag.LOADING if self.loading else Flag(0)
+        return [msgspec.structs.replace(frame, flags=flags) for frame in super().frames(whole=whole)]
 
 
 def test_a_feed_has_one_pump(feed: LiveFeed, exchange: LocalExchange) -> None:
@@ -146,8 +171,7 @@ def test_another_scene_begins_with_a_whole_picture(feed: LiveFeed) -> None:
     screen = Screen(feed)
     screen.wait(3)
     other = Counter("ETHUSDT")
-    screen.pump.run(lambda: screen.seat.show(other))
-    screen.pump.changed(screen.seat)
+    screen.pump.show(screen.seat, other)
     until(lambda: other.count > 3)
     until(lambda: other.whole_times)
     fresh = [frame for frame, _ in map(unpack, screen.packed) if frame.flags & Flag.FRESH]
@@ -287,12 +311,46 @@ def test_a_broken_widget_stops_alone(feed: LiveFeed, part: str, caplog: pytest.L
     sound.wait(10)
     assert broken.said == ["This widget has failed; the log says why."]
     assert feed.running
-    (record,) = [record for record in caplog.records if record.name == "asyncio"]
+    (record,) = [record for record in caplog.records if record.name == "marketlab.widgets"]
     assert record.exc_info is not None
     assert "the scene is broken" in str(record.exc_info[1])
-    caplog.clear()
     for screen in (broken, sound):
         screen.leave()
+
+
+def test_neighbours_of_a_broken_widget_miss_nothing(feed: LiveFeed) -> None:
+    feed.wait(trades=1)
+    sound = Screen(feed, Noting())
+    for _ in range(8):
+        broken = Screen(feed)
+        broken.wait_count(1)
+        broken.scene.broken = "take"
+        until(broken.said.copy)
+    sound.wait_count(sound.scene.count + 20)
+    ids = sound.scene.ids
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    sound.leave()
+
+
+def test_a_widget_that_fails_in_its_last_frame_fails_alone(feed: LiveFeed) -> None:
+    broken, sound = Screen(feed), Screen(feed)
+    later: list[str] = []
+    feed.when_stopped(lambda: later.append("called"))
+    for screen in (broken, sound):
+        screen.wait(2)
+
+    def fail() -> None:
+        later.append("ended")
+        raise ZeroDivisionError("no last picture")
+
+    broken.seat.ended = fail
+    broken.pump.closed(broken.seat, "page")
+    feed.ask(lambda: setattr(broken.scene, "broken", "frames"))
+    feed.stop()
+    assert broken.said == ["This widget has failed; the log says why."]
+    assert later == ["ended", "called"]
+    assert (sound.states[-1], sound.endings) == (State.STOPPED, 1)
+    sound.leave()
 
 
 def test_what_cannot_be_prepared_is_told_and_the_rest_is_shown(feed: LiveFeed) -> None:
@@ -307,6 +365,97 @@ def test_what_cannot_be_prepared_is_told_and_the_rest_is_shown(feed: LiveFeed) -
     until(lambda: screen.said)
     assert "no history today" in screen.said[0]
     until(lambda: screen.packed and screen.last.kind is Kind.TRADES)
+    screen.leave()
+
+
+def test_what_could_not_be_had_is_asked_for_again_until_it_is_there(feed: LiveFeed) -> None:
+    from marketlab.errors import ExchangeError
+
+    attempts: list[int] = []
+
+    async def at_last() -> None:
+        attempts.append(len(attempts))
+        if len(attempts) < 2:
+            raise ExchangeError("binance", "no history yet")
+
+    scene = Counter()
+    scene.prepared = at_last
+    screen = Screen(feed, scene)
+    until(lambda: len(screen.said) == 2)
+    assert "no history yet" in screen.said[0]
+    assert screen.said[1] == ""
+    seen = screen.scene.count
+    screen.wait_count(seen + 20)
+    assert attempts == [0, 1]
+    screen.leave()
+
+
+def test_a_broken_preparation_is_told_and_the_rest_is_shown(feed: LiveFeed, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("the history is broken")
+
+    scene = Counter()
+    scene.prepared = fail
+    screen = Screen(feed, scene)
+    until(lambda: screen.said == ["History cannot be had; the log says why."])
+    until(lambda: screen.packed and screen.last.kind is Kind.TRADES)
+    assert "the history is broken" in caplog.text
+    screen.leave()
+
+
+def test_nothing_is_fetched_for_scenes_that_are_gone(feed: LiveFeed) -> None:
+    working: set[int] = set()
+    begun: list[int] = []
+
+    def scene(number: int) -> Counter:
+        async def fetch() -> None:
+            begun.append(number)
+            working.add(number)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                working.discard(number)
+
+        made = Counter()
+        made.prepared = fetch
+        return made
+
+    screen = Screen(feed, scene(0))
+    until(lambda: working)
+    for number in range(1, 11):
+        screen.pump.show(screen.seat, scene(number))
+    until(lambda: working == {10})
+    screen.leave()
+    until(lambda: not working)
+    assert begun[-1] == 10
+
+
+def test_a_paused_widget_holds_no_torso(feed: LiveFeed) -> None:
+    screen = Screen(feed)
+    screen.wait(3)
+    screen.pump.run(lambda: screen.seat.pause(True))
+    history, other = asyncio.Event(), Loading()
+
+    async def fetch() -> None:
+        await history.wait()
+        other.loading = False
+
+    other.prepared = fetch
+    screen.pump.show(screen.seat, other)
+    until(lambda: screen.last.flags & Flag.LOADING)
+    seen = other.count
+    screen.wait(3)
+    until(lambda: other.count > seen + 20)
+    feed.loop.call_soon_threadsafe(history.set)
+    until(lambda: not screen.last.flags & Flag.LOADING and screen.last.kind is Kind.TRADES)
+    assert next(iter(screen.last.columns[0])) > seen
+    held = screen.last.columns
+    seen = other.count
+    until(lambda: other.count > seen + 20)
+    sent = len(screen.packed)
+    screen.pump.opened(screen.seat, "another")
+    until(lambda: len(screen.packed) > sent and screen.last.kind is Kind.TRADES)
+    assert screen.last.columns == held
     screen.leave()
 
 
