@@ -20,8 +20,8 @@ demo: $(RUNTIME) ## live prices from a local exchange, stored, read back, analys
 
 widgets: $(WIDGETS) ## the widgets' JavaScript, into marketlab/widgets/static/
 
-js-test: ## the JavaScript's own tests, with the Node that is installed; part of "make test"
-	@command -v node >/dev/null || { echo "The JavaScript was not tested: Node is not installed."; exit 0; }; cd js && node --test
+js-test: ## the JavaScript's own tests, with the Node that is installed; "make test" runs them too
+	@command -v node >/dev/null || { echo "The JavaScript was not tested: Node is not installed."; exit 1; }; cd js && node --test
 
 test: $(DEVELOPMENT) $(WIDGETS) core-coverage ## the whole suite, notebooks included, after the coverage gate of the core
 	$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks $(PYTEST_ARGS)

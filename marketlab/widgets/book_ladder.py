@@ -1,17 +1,15 @@
 """The order book as a ladder, live in a notebook."""
 
-import weakref
-from collections.abc import Callable, Sequence
+from itertools import islice
 from math import isfinite
 from typing import Any
 
 import traitlets as t
 
-from marketlab.records import Trade
-from marketlab.streams.live import LiveFeed
 from marketlab.widgets.book_scene import TRADES, BookScene
 from marketlab.widgets.contract import Scene
 from marketlab.widgets.live import LiveWidget
+from marketlab.widgets.past import past_trades
 
 __all__ = ["BookLadder"]
 
@@ -42,7 +40,7 @@ class BookLadder(LiveWidget):
 
     def scene(self) -> Scene:
         """A book."""
-        past = _past(self.feed, self.symbol)
+        past = past_trades(self.feed, self.symbol, lambda newest: islice(newest, TRADES))
         return BookScene(self.feed.inner, self.symbol, self.depth, self.group, palette=self.palette, past=past)
 
     @t.validate("group")
@@ -85,19 +83,3 @@ class BookLadder(LiveWidget):
     @classmethod
     def _options(cls) -> set[str]:
         return super()._options() - {"instrument"}
-
-
-def _past(feed: LiveFeed, symbol: str) -> Callable[[], Sequence[Trade]]:
-    # A scene that held the feed would keep it alive after the last one who refers to it.
-    seen = weakref.ref(feed)
-
-    def trades() -> Sequence[Trade]:
-        found = seen()
-        if found is None:
-            return ()
-        from marketlab import tables
-
-        newest: list[Trade] = tables.to_records("trades", found.trades(symbol, TRADES))
-        return newest
-
-    return trades

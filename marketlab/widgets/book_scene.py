@@ -9,6 +9,7 @@ from marketlab.errors import UsageError
 from marketlab.records import BookUpdate, Record, Trade
 from marketlab.streams.book import Book
 from marketlab.streams.feed import Feed
+from marketlab.streams.recent import rank
 from marketlab.widgets.book_groups import Groups
 from marketlab.widgets.book_picture import BookPicture
 from marketlab.widgets.contract import Flag, Frame, Kind, Need
@@ -64,9 +65,8 @@ class BookScene:
 
     async def prepare(self) -> None:
         """Take what the feed has kept from before; it holds what was taken since then too."""
-        if past := self._past()[-TRADES:]:
-            self._trades.clear()
-            self._trades.extendleft(past)
+        for trade in self._past()[-TRADES:]:
+            self._keep(trade)
         quote = self._feed.quote(self.symbol)
         if not self._origin and quote is not None:
             self._origin = quote.origin
@@ -79,9 +79,18 @@ class BookScene:
                 self._groups.follow(record)
             return True
         if isinstance(record, Trade):
-            self._trades.appendleft(record)
+            self._keep(record)
             return True
         return False
+
+    def _keep(self, trade: Trade) -> None:
+        trades = self._trades
+        if not trades or rank(trades[0]) < rank(trade):
+            trades.appendleft(trade)
+        else:  # one that was missed and fetched back, or comes again
+            others = [known for known in trades if known.trade_id != trade.trade_id]
+            newest_first = sorted([*others, trade], key=rank, reverse=True)
+            self._trades = deque(newest_first[:TRADES], maxlen=TRADES)
 
     def frames(self, *, whole: bool) -> Sequence[Frame]:
         """One BOOK frame; nothing before the first snapshot."""

@@ -1,7 +1,6 @@
 """Klines as a chart, live in a notebook."""
 
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import traitlets as t
@@ -17,6 +16,7 @@ from marketlab.widgets.kline_overlays import parse
 from marketlab.widgets.kline_picture import Look
 from marketlab.widgets.kline_scene import LONGEST, KlineScene
 from marketlab.widgets.live import LiveWidget
+from marketlab.widgets.past import past_trades
 
 __all__ = ["KlineChart"]
 
@@ -77,13 +77,24 @@ class KlineChart(LiveWidget):
 
     def scene(self) -> Scene:
         """The klines of an interval."""
+        interval, interval_us = self.interval, self.feed.inner.exchange.intervals[self.interval]
+
+        def of_the_period(newest: Iterator[Trade]) -> Iterator[Trade]:
+            opened = None
+            for trade in newest:
+                if opened is None:
+                    opened, _ = period(interval, interval_us, trade.time)
+                yield trade
+                if trade.time < opened:  # one more, so that the period's beginning is known to be seen
+                    return
+
         return KlineScene(
             self.feed.inner,
             self.symbol,
             self.interval,
             self.bars,
             self._store,
-            past=_past(self.feed, self.symbol, self.interval),
+            past=past_trades(self.feed, self.symbol, of_the_period),
             look=self._look(),
         )
 
@@ -158,26 +169,3 @@ def _opened(url: str) -> Store:
 
     settings = load_settings(store=url, caller="KlineChart()")
     return open_store(settings.store, settings)
-
-
-def _past(feed: LiveFeed, symbol: str, interval: str) -> Callable[[], Sequence[Trade]]:
-    # A scene that held the feed would keep it alive after the last one who refers to it.
-    seen = weakref.ref(feed)
-
-    def trades() -> Sequence[Trade]:
-        found = seen()
-        if found is None:
-            return ()
-        from marketlab import tables
-
-        table = found.trades(symbol)
-        if table.is_empty():
-            return ()
-        times = table["time"].to_physical()
-        opened, _ = period(interval, found.inner.exchange.intervals[interval], int(times[-1]))
-        # From the last one before the period on, so that its beginning is known to be seen.
-        before = max(int((times < opened).sum()) - 1, 0)
-        newest: list[Trade] = tables.to_records("trades", table[before:])
-        return newest
-
-    return trades

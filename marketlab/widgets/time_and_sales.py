@@ -1,7 +1,7 @@
 """Newest trades, live in a notebook."""
 
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import traitlets as t
@@ -10,6 +10,7 @@ from marketlab.records import Trade
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Scene
 from marketlab.widgets.live import LiveWidget
+from marketlab.widgets.past import past_trades
 from marketlab.widgets.trade_scene import KEPT, TradeScene
 
 __all__ = ["TimeAndSales"]
@@ -51,7 +52,7 @@ class TimeAndSales(LiveWidget):
             self.rows,
             self.least,
             self.large,
-            past=_past(self.feed, self.symbol, self.least),
+            past=self._past(),
             decimals=(self.price_decimals, self.size_decimals),
             palette=self.palette,
         )
@@ -63,7 +64,7 @@ class TimeAndSales(LiveWidget):
 
     @t.observe("least")
     def _least_changed(self, _: Any) -> None:
-        least, past = self.least, _past(self.feed, self.symbol, self.least)
+        least, past = self.least, self._past()
         self._change(lambda scene: scene.leave_out(least, past))
 
     def _change(self, how: Callable[[TradeScene], None]) -> None:
@@ -78,19 +79,10 @@ class TimeAndSales(LiveWidget):
         self._pump.run(change)
         self._pump.refresh(seat, whole=True)
 
+    def _past(self) -> Callable[[], Sequence[Trade]]:
+        least = self.least
 
-def _past(feed: LiveFeed, symbol: str, least: float) -> Callable[[], Sequence[Trade]]:
-    # A scene that held the feed would keep it alive after the last one who refers to it.
-    seen = weakref.ref(feed)
+        def chosen(newest: Iterator[Trade]) -> Iterator[Trade]:
+            return islice((trade for trade in newest if trade.size >= least), KEPT)
 
-    def trades() -> Sequence[Trade]:
-        found = seen()
-        if found is None:
-            return ()
-        from marketlab import tables
-
-        table = found.trades(symbol)
-        newest: list[Trade] = tables.to_records("trades", table.filter(table["size"] >= least).tail(KEPT))
-        return newest
-
-    return trades
+        return past_trades(self.feed, self.symbol, chosen)

@@ -1,12 +1,13 @@
 """Trades as a scene: the newest of a symbol, how fast they come and which of them are large."""
 
 import time
-from bisect import bisect
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from marketlab.records import Record, Trade
 from marketlab.streams.feed import Feed
+from marketlab.streams.recent import rank
 from marketlab.widgets.contract import Frame, Kind, Need
 from marketlab.widgets.picture import state_word
 from marketlab.widgets.trade_picture import TradePicture
@@ -87,9 +88,11 @@ class TradeScene:
 
     async def prepare(self) -> None:
         """Take what the feed has kept from before; it holds what was taken since then too."""
-        past = list(self._past())
-        self._kept = past[-KEPT:] or self._kept
-        self._total = max(len(past), self._total)
+        taken, self._kept = self._kept, list(self._past())[-KEPT:]
+        total, self._total = self._total, len(self._kept)
+        for trade in taken:
+            self._keep(trade)
+        self._total = max(total, self._total)
         self._ranked = -1
         self._prepared = True
 
@@ -105,11 +108,15 @@ class TradeScene:
 
     def _keep(self, trade: Trade) -> None:
         kept = self._kept
-        self._total += 1
-        if not kept or rank(kept[-1]) <= rank(trade):
+        if not kept or rank(kept[-1]) < rank(trade):
             kept.append(trade)
-        else:  # one that was missed and fetched back
-            kept.insert(bisect(kept, rank(trade), key=rank), trade)
+        else:  # one that was missed and fetched back, or comes again
+            place = bisect_left(kept, rank(trade), key=rank)
+            again = place < len(kept) and kept[place].trade_id == trade.trade_id
+            if again or (place == 0 and len(kept) >= KEPT):  # what is older than all may have been kept before
+                return
+            kept.insert(place, trade)
+        self._total += 1
         if len(kept) > 2 * KEPT:
             del kept[:KEPT]
 
@@ -172,9 +179,3 @@ class TradeScene:
             self._palette,
         )
         return picture.svg(self._kept[: -_PICTURED - 1 : -1], large, largest)
-
-
-def rank(trade: Trade) -> tuple[int, int, str]:
-    """What trades are ordered by: time, then id, as a number where it is one."""
-    id = trade.trade_id
-    return (trade.time, int(id) if id.isdecimal() else 0, id)

@@ -153,6 +153,16 @@ def test_a_feed_that_nobody_refers_to_stops(endless: LocalExchange) -> None:
     assert threads() == 0
 
 
+def test_the_newest_trades_are_those_of_the_table_from_its_end(exchange: LocalExchange) -> None:
+    with LiveFeed("BTCUSDT", "trade", **at(exchange)) as feed:
+        feed.wait(trades=100, idle=1.0)
+        feed.stop()
+        ids = [trade.trade_id for trade in feed.newest_trades("btc/usdt")]
+        assert ids == feed.trades("BTCUSDT")["trade_id"].to_list()[::-1]
+        with pytest.raises(UnknownSymbol):
+            feed.newest_trades("NOPE")
+
+
 def test_an_ending_that_fails_keeps_no_other_from_being_called(endless: LocalExchange) -> None:
     called: list[str] = []
 

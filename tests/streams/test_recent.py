@@ -1,5 +1,10 @@
+from itertools import islice
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from marketlab.records import BookUpdate, Kline, Quote, Trade
-from marketlab.streams.recent import Recent
+from marketlab.streams.recent import Recent, rank
 
 
 def trade(number: int, symbol: str = "BTCUSDT") -> Trade:
@@ -37,3 +42,24 @@ def test_klines_are_bounded() -> None:
     recent.add([kline(60 * number, 1, True) for number in range(1100)])
     kept = recent.klines("BTCUSDT", "1m")
     assert (len(kept), kept[0].open_time) == (1000, 6000)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30)), st.integers(0, 40))
+def test_the_newest_trades_come_first_by_time_and_id_and_once(numbers: list[int], limit: int) -> None:
+    recent = Recent(keep=20)
+    # Three have the same time; their ids are not in the order of their letters.
+    came = [Trade("binance", "BTCUSDT", str(n), n // 3, 1.0, 1.0, "buy", 1, "stream") for n in numbers]
+    recent.add([*came])
+    kept = {trade.trade_id: trade for trade in came[-20:]}
+    newest = list(islice(recent.newest_trades("BTCUSDT"), limit))
+    assert newest == sorted(kept.values(), key=rank, reverse=True)[:limit]
+
+
+def test_the_newest_trades_are_those_that_were_kept_when_they_were_asked_for() -> None:
+    recent = Recent()
+    recent.add([trade(1), trade(2)])
+    newest = recent.newest_trades("BTCUSDT")
+    recent.add([trade(3)])
+    assert list(newest) == [trade(2), trade(1)]
+    assert list(recent.newest_trades("ETHUSDT")) == []

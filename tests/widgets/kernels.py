@@ -89,8 +89,12 @@ class Kernel:
         return str(message["header"]["msg_id"])
 
     def stop(self) -> None:
-        self._client.stop_channels()
+        """End it, and hear what it says till then."""
         self._manager.shutdown_kernel(now=False)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.messages.append(self._client.get_iopub_msg(timeout=0.5))
+        self._client.stop_channels()
 
 
 def idle_of(message: Message, asked: str) -> bool:

@@ -1,9 +1,12 @@
+import asyncio
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marketlab import tapes as tapes_files
 from marketlab.exchange_server import LocalExchange, Simulation
@@ -213,3 +216,18 @@ def test_quotes_are_no_news() -> None:
     update = BookUpdate("binance", "BTCUSDT", 1, 1, None, 1, [], [], 1, "stream")
     assert scene.take(update)
     assert not scene.frames(whole=True)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)))
+def test_its_trades_are_the_newest_and_each_is_there_once(before: list[int], early: list[int], late: list[int]) -> None:
+    made = [Trade("binance", "BTCUSDT", str(n), n // 3, 1.0, 1.0, "buy", 1, "stream") for n in range(41)]
+    past = [made[number] for number in sorted({*before, *early})]
+    scene = BookScene(Feed("BTCUSDT"), "BTCUSDT", past=lambda: past)
+    for number in early:
+        scene.take(made[number])
+    asyncio.run(scene.prepare())
+    for number in late:
+        assert scene.take(made[number])
+    newest = sorted({*before, *early, *late}, reverse=True)[:TRADES]
+    assert [int(trade.trade_id) for trade in scene._trades] == newest

@@ -315,7 +315,7 @@ EVENTS: st.SearchStrategy[tuple[str, float | str | Report]] = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(EVENTS, max_size=30), st.sampled_from([1.0, 20.0, 60.0]), st.sampled_from([2.0, 24.0, INF]))
 def test_whatever_happens_there_is_a_next_time_and_it_is_never_too_fast(
     events: list[tuple[str, float | str | Report]], rate: float, share_hz: float

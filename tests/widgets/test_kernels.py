@@ -1,6 +1,5 @@
 """Widgets in real IPython kernels: frames come from the feed's thread, cells are run again, feeds and kernels end."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,16 @@ from marketlab.widgets.pump import running_pumps
 exchange = ml.local_exchange(simulate=True, speed=20.0)
 feed = ml.live("BTCUSDT", ["trade", "quote", "book"], exchange)
 feed.wait(trades=2, update_id=1)
+"""
+LOOK = """
+from marketlab.widgets import cells
+before = cells._runs.idle_s
+def look():
+    while not cells._runs.idle_s:
+        time.sleep(0.01)
+    print(f"idle for {cells._runs.idle_s}", flush=True)
+threading.Thread(target=look, daemon=True).start()
+time.sleep(0.1)
 """
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -170,14 +179,16 @@ def test_a_closed_widget_sends_nothing_more(kernel: Kernel) -> None:
 
 def test_it_is_known_whether_a_cell_runs(kernel: Kernel) -> None:
     shown(kernel)
-    kernel.run(
-        "from marketlab.widgets import cells\nidle = [cells._runs.idle_s]\n"
-        "later = threading.Timer(0.3, lambda: idle.append(cells._runs.idle_s))\nlater.start()"
-    )
-    time.sleep(0.1)
-    before, after = kernel.value("(later.join(), idle)[1]")
-    assert before == 0
-    assert isinstance(after, float)
+    start = len(kernel.messages)
+    kernel.run(LOOK)
+
+    def told(message: Message) -> bool:
+        return message["msg_type"] == "stream" and "idle for" in message["content"]["text"]
+
+    # No other cell is run meanwhile: that would be seen.
+    message = next(filter(told, kernel.messages[start:]), None) or kernel.wait(told)
+    assert float(message["content"]["text"].split("idle for")[1]) > 0
+    assert kernel.value("before") == 0
 
 
 def test_a_kernel_that_ends_with_live_widgets_says_nothing(tmp_path: Path) -> None:
@@ -187,7 +198,12 @@ def test_a_kernel_that_ends_with_live_widgets_says_nothing(tmp_path: Path) -> No
         kernel.say(model_of(message), type="open", page="p")
         kernel.wait_frames(model_of(message), 3)
         start = len(kernel.messages)
-    assert [one for one in kernel.messages[start:] if one["msg_type"] in ("error", "stream")] == []
+    heard = kernel.messages[start:]
+    assert "shutdown_reply" in [one["msg_type"] for one in heard], "it was heard to the end"
+    assert [one for one in heard if one["msg_type"] == "error"] == []
+    # ipykernel warns of itself.
+    said = [one["content"]["text"] for one in heard if one["msg_type"] == "stream"]
+    assert [text for text in said if "do_shutdown" not in text] == []
     told: list[Any] = [line for line in (tmp_path / "log").read_text().splitlines() if "encryption" not in line]
     assert [line for line in told if line] == []
 

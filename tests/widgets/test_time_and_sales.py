@@ -1,8 +1,12 @@
+import gc
+import weakref
+
 import pytest
 
 pytest.importorskip("anywidget")
 
 from marketlab.errors import UnknownSymbol, UsageError
+from marketlab.exchange_server import LocalExchange
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.time_and_sales import TimeAndSales
 from marketlab.widgets.trade_scene import TradeScene
@@ -113,3 +117,17 @@ def test_a_wrong_option_is_told_in_a_sentence(feed: LiveFeed, options: dict[str,
 def test_an_unknown_symbol_is_told(feed: LiveFeed) -> None:
     with pytest.raises(UnknownSymbol, match="NOPE"):
         TimeAndSales(feed, "NOPE")
+
+
+def test_its_scene_keeps_no_feed_alive(exchange: LocalExchange) -> None:
+    feed = LiveFeed("BTCUSDT", ["trade"], ws_url=exchange.ws_url, rest_url=exchange.rest_url)
+    feed.wait(trades=5)
+    sales = TimeAndSales(feed, "BTCUSDT")
+    scene = scene_of(sales)
+    until(lambda: scene.trades)
+    sales.close()
+    inner, gone = feed.inner, weakref.ref(feed)
+    del feed, sales
+    until(lambda: gc.collect() >= 0 and gone() is None and not inner.running)
+    assert scene.trades
+    assert scene._past() == ()

@@ -1,5 +1,7 @@
+import asyncio
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -8,13 +10,19 @@ import pytest
 pytest.importorskip("polars")
 
 import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marketlab.exchange_server import LocalExchange, Simulation, TapeSource
-from marketlab.records import Quote, Side, Trade
+from marketlab.records import Quote, Record, Side, Trade
+from marketlab.streams.feed import Feed
 from marketlab.streams.hub import Batch
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Frame, Kind, Need, State, pack, unpack
+from marketlab.widgets.past import past_trades
 from marketlab.widgets.trade_scene import KEPT, TradeScene, rank
+
+from .screens import Screen, until
 
 ROWS = 20
 
@@ -105,6 +113,49 @@ def test_what_the_feed_had_before_comes_first_and_once(feed: LiveFeed) -> None:
     assert ids(scene) == [1, 2, 3]
     scene.take(trade(4, 4))
     assert ids(scene) == [1, 2, 3, 4]
+
+
+def test_a_batch_that_comes_while_it_prepares_is_kept_once() -> None:
+    # Nothing is played in this hour: the feed gets what is published here.
+    with (
+        LocalExchange(Simulation(), start_after=3600.0) as local,
+        LiveFeed("BTCUSDT", ["trade"], ws_url=local.ws_url, rest_url=local.rest_url) as feed,
+    ):
+        past = past_trades(feed, "BTCUSDT", lambda newest: islice(newest, KEPT))
+        scene = TradeScene(feed.inner, "BTCUSDT", past=past)
+        screen = Screen(feed, scene)
+        screen.wait(1)
+        batch: list[Record] = [trade(number, number // 2, size=number % 100) for number in range(1, 1_500)]
+
+        async def publish_and_prepare() -> None:
+            feed.inner.hub.publish(batch)
+            await scene.prepare()
+
+        feed._carry_out(publish_and_prepare(), 10)
+        last = trade(1_500, 750)
+        feed.ask(lambda: feed.inner.hub.publish([last]))
+        until(lambda: feed.ask(lambda: scene.trades[-1]) == last)
+        assert feed.ask(lambda: ids(scene)) == list(range(501, 1_501))
+        (frame,) = feed.ask(lambda: scene.frames(whole=False))
+        assert words(frame)[0] == KEPT + 1, "those that it began with, and one"
+        assert words(frame)[2:] == [98.0, 99.0]
+        screen.leave()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)))
+def test_whatever_comes_again_is_kept_and_counted_once(before: list[int], early: list[int], late: list[int]) -> None:
+    made = {number: trade(number, number // 3) for number in range(41)}
+    past = [made[number] for number in sorted({*before, *early})]
+    scene = TradeScene(Feed("BTCUSDT"), "BTCUSDT", past=lambda: past)
+    for number in early:
+        scene.take(made[number])
+    asyncio.run(scene.prepare())
+    for number in late:
+        scene.take(made[number])
+    kept = sorted({*before, *early, *late})
+    assert ids(scene) == kept
+    assert scene._total == len(kept)
 
 
 def test_a_trade_that_was_missed_and_fetched_back_takes_its_place(feed: LiveFeed) -> None:
