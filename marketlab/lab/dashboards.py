@@ -161,6 +161,8 @@ class Dashboard(Shown, ipywidgets.VBox):  # type: ignore[misc]
         symbol = self.feed.symbol(proposal["value"])
         if symbol not in self.watch.symbols:
             raise UsageError(f"{symbol} is not in the watchlist; there are {', '.join(self.watch.symbols)}.")
+        if not self.feed.running and symbol != self.chart.symbol:
+            raise UsageError(f"The feed was stopped, so only {self.chart.symbol} can be shown; start another one.")
         return symbol
 
     @t.validate("interval", "depth", "group")

@@ -51,10 +51,13 @@ class KlineChart(LiveWidget):
     bars = t.Int(500, min=2, max=LONGEST, help="How many periods are shown.").tag(sync=True)
     overlays = t.List(t.Unicode(), ["sma 20", "vwap"], help="Lines over the candles.").tag(sync=True)
 
+    _own_store = False
+    _store: "Store | OwnStore | None" = None
+
     def __init__(
         self,
         feed: LiveFeed,
-        symbol: str,
+        symbol: str = "",
         *,
         interval: str = "1m",
         store: "str | Store | None" = None,
@@ -62,7 +65,6 @@ class KlineChart(LiveWidget):
         overlays: str | Iterable[str] = ("sma 20", "vwap"),
         **traits: Any,
     ) -> None:
-        self._store: Store | OwnStore | None = None
         self._own_store = isinstance(store, str)
         wanted = _listed(overlays)
         self._store = OwnStore(_opened(store)) if isinstance(store, str) else _readable(store)
@@ -131,7 +133,7 @@ class KlineChart(LiveWidget):
 
     @t.validate("interval")
     def _known_interval(self, proposal: Any) -> str:
-        return self._of_the_exchange(proposal["value"])
+        return self._had(self.interval, self._of_the_exchange(proposal["value"]))
 
     @t.validate("intervals")
     def _known_intervals(self, proposal: Any) -> list[str]:

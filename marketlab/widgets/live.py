@@ -5,7 +5,7 @@ is stored or exported keeps the last picture as SVG.
 """
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 import msgspec
@@ -23,6 +23,8 @@ from marketlab.widgets.seat import Seat
 from marketlab.widgets.shown import Picture, Shown, sending
 
 __all__ = ["PALETTES", "LiveWidget", "Picture", "decimals_of"]
+
+_T = TypeVar("_T")
 
 PALETTES = ("default", "cvd")
 """Teal and red; blue and vermillion, which people tell apart who cannot tell green from red."""
@@ -232,7 +234,14 @@ class LiveWidget(Shown, anywidget.AnyWidget):
 
     @t.validate("symbol")
     def _known_symbol(self, proposal: Any) -> str:
-        return self.feed.symbol(proposal["value"])
+        return self._had(self.symbol, self.feed.symbol(proposal["value"]))
+
+    def _had(self, shown: _T, wanted: _T) -> _T:
+        """What is wanted, if it can be had: a feed that was stopped brings nothing else than what is shown."""
+        if self._seat is not None and wanted != shown and not self.feed.running:
+            known = ", ".join(shown) if isinstance(shown, list) else shown
+            raise UsageError(f"The feed was stopped, so only {known} can be shown; start another one.")
+        return wanted
 
     def _fit_decimals(self) -> None:
         instrument = self.feed.inner.instrument(self.symbol) if self.symbol else None

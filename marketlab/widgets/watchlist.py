@@ -75,7 +75,7 @@ class Watchlist(LiveWidget):
         symbols = list(dict.fromkeys(map(self.feed.symbol, proposal["value"])))
         if not symbols:
             raise UsageError("A watchlist needs at least one symbol.")
-        return symbols
+        return self._had(list(self.symbols), symbols)
 
     @t.validate("selected")
     def _one_of_them(self, proposal: Any) -> str:

@@ -16,6 +16,7 @@ pytest.importorskip("anywidget")
 import traitlets as t
 from ipywidgets.widgets.widget import _instances
 
+import marketlab as ml
 from marketlab.errors import UnknownSymbol, UsageError
 from marketlab.exchange_server import LocalExchange
 from marketlab.streams.live import LiveFeed
@@ -296,3 +297,23 @@ def test_a_program_that_ends_with_live_widgets_says_nothing(exchange: LocalExcha
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "the end\n", "")
+
+
+def test_a_stopped_feed_shows_what_it_has_shown_and_nothing_under_another_name() -> None:
+    with ml.local_exchange(simulate=True, speed=20) as exchange:
+        feed = ml.live(["BTCUSDT", "ETHUSDT"], ["trade"], exchange, name="stopped")
+        ladder, watch = ml.BookLadder(feed, "BTCUSDT"), ml.Watchlist(feed)
+        chart = ml.KlineChart(feed, "BTCUSDT")
+        feed.wait(trades=10)
+        feed.stop()
+        for widget, name, wanted in (
+            (ladder, "symbol", "ETHUSDT"),
+            (chart, "symbol", "ETHUSDT"),
+            (chart, "interval", "5m"),
+            (watch, "symbols", ["ETHUSDT"]),
+        ):
+            with pytest.raises(UsageError, match="The feed was stopped"):
+                setattr(widget, name, wanted)
+        ladder.symbol = "btc/usdt"
+        assert (ladder.symbol, chart.symbol, chart.interval) == ("BTCUSDT", "BTCUSDT", "1m")
+        assert "simulated · stopped" in chart.picture().svg
