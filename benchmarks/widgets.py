@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 LADDER, KLINES = trials.KINDS
 NAMES = {LADDER: "order book, 20+20", KLINES: "klines, 150 bars", trials.PLOTLY: "plotly klines, 30 Hz"}
-CALM_NODES = 10.0
+CALM_NODES = 30.0  # JupyterLab itself comes and goes by some
 
 
 class Gate(NamedTuple):

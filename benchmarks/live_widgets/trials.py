@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.live_widgets import notebook_cells
-from benchmarks.live_widgets.measuring import BARS, WARM_UP_S, Bench, Figures, Subject, share_of
+from benchmarks.live_widgets.measuring import BARS, Bench, Figures, Subject, share_of
 from tests.browser.slow_link import SlowLink
 
 KINDS = ("book_ladder", "kline_chart")
@@ -19,6 +19,7 @@ SLOW_BYTES_S = 40_000.0
 _SLOW_SETTLE_S = 15.0
 _SLOW_S = 20.0
 _HEAP_EVERY_S = 20.0
+_HEAP_WARM_UP = 0.25  # of the time; compiled code and caches come first
 
 
 class Left(NamedTuple):
@@ -92,7 +93,7 @@ def soak(bench: Bench, minutes: float, told: Callable[[str], None]) -> dict[str,
         told(f"soak: {name}")
         with bench.notebook(cell) as page:
             page.run_cell(0)
-            page.page.wait_for_timeout(WARM_UP_S * 1000)
+            page.page.wait_for_timeout(minutes * 60_000 * _HEAP_WARM_UP)
             points = list(_heap(page.counts, page.page.wait_for_timeout, minutes * 60))
             slopes[name] = slope(points)
     return slopes
