@@ -58,12 +58,14 @@ class BookLadder(LiveWidget):
     @t.observe("depth", "group", "palette")
     def _options_changed(self, _: Any) -> None:
         seat = self._seat
-        scene = seat.scene if seat is not None else None
-        if seat is None or not isinstance(scene, BookScene):
+        if seat is None:
             return
         depth, group, palette = self.depth, self.group, self.palette
 
         def change() -> None:
+            scene = seat.scene
+            if not isinstance(scene, BookScene):
+                return
             scene.depth, scene.palette = depth, palette
             if group != scene.group:
                 scene.regroup(group)

@@ -107,9 +107,15 @@ class KlineChart(LiveWidget):
     def asked(self, content: dict[str, Any]) -> None:
         """`older`: somebody looks at the left end."""
         seat = self._seat
-        if content.get("type") == "older" and seat is not None and isinstance(seat.scene, KlineScene):
-            self._pump.run(seat.scene.extend)
-            self._pump.changed(seat)
+        if content.get("type") != "older" or seat is None:
+            return
+
+        def extend() -> None:
+            if isinstance(seat.scene, KlineScene):
+                seat.scene.extend()
+
+        self._pump.run(extend)
+        self._pump.changed(seat)
 
     def close(self) -> None:
         """End it; a store that it has opened is closed too."""
@@ -126,10 +132,15 @@ class KlineChart(LiveWidget):
 
     def _changed(self, change: Any) -> None:
         super()._changed(change)
-        seat = self._seat
-        if seat is not None and isinstance(seat.scene, KlineScene) and change["name"] in ("overlays", "palette"):
-            scene, look = seat.scene, self._look()
-            self._pump.run(lambda: setattr(scene, "look", look))
+        seat, look = self._seat, self._look()
+        if seat is None or change["name"] not in ("overlays", "palette"):
+            return
+
+        def wear() -> None:  # by whichever scene is there by then: another interval may be on its way
+            if isinstance(seat.scene, KlineScene):
+                seat.scene.look = look
+
+        self._pump.run(wear)
 
     @t.validate("interval")
     def _known_interval(self, proposal: Any) -> str:

@@ -95,12 +95,16 @@ def test_while_it_runs_the_last_candle_is_that_of_the_trades_so_far(feed: LiveFe
     charts.append(chart)
     until(lambda: is_ready(chart))
 
-    def both() -> tuple[tuple[float, ...], Sequence[Any]]:
-        return rows(*scene(chart).frames(whole=True))[-1], tables.to_records("trades", feed.trades("BTCUSDT"))
+    def both() -> tuple[Frame, Sequence[Any]]:
+        (frame,) = scene(chart).frames(whole=True)
+        return frame, tables.to_records("trades", feed.trades("BTCUSDT"))
 
     for _ in range(20):
-        shown, trades = feed.ask(both)
-        minute = [trade for trade in trades if trade.time // MINUTE * MINUTE == shown[0]]
+        frame, trades = feed.ask(both)
+        shown = rows(frame)[-1]
+        # What has just come is kept before it is drawn.
+        drawn = [trade for trade in trades if int(trade.trade_id) <= frame.id]
+        minute = [trade for trade in drawn if trade.time // MINUTE * MINUTE == shown[0]]
         assert shown[1:8] == candle(minute)
         feed.wait(trades=len(trades) + 5)
 
@@ -256,3 +260,14 @@ def test_a_chart_keeps_no_feed_alive(exchange: LocalExchange) -> None:
 def test_it_is_a_public_name() -> None:
     assert ml.KlineChart is KlineChart
     assert math.isfinite(KlineChart.bars.default_value)
+
+
+def test_lines_that_are_chosen_with_an_interval_belong_to_it() -> None:
+    with ml.local_exchange(simulate=True, speed=5) as exchange, ml.live("BTCUSDT", ["trade"], exchange) as feed:
+        chart = ml.KlineChart(feed, "BTCUSDT", bars=50)
+        feed.wait(trades=5)
+        for interval, lines in (("5m", ["sma 10", "ema 30"]), ("15m", ["vwap"]), ("1m", ["ema 7"])):
+            chart.interval, chart.overlays = interval, lines
+            scene = feed.ask(lambda: chart._seat.scene if chart._seat is not None else None)
+            assert isinstance(scene, KlineScene)
+            assert (scene.interval, [str(each) for each in scene.look.overlays]) == (interval, lines)
