@@ -7,6 +7,7 @@
  */
 
 import { Flag, State, decode } from "./frame.js";
+import { screen } from "./screen.js";
 
 const REPORT_MS = 250;
 const STALE_MS = 2000;
@@ -35,7 +36,7 @@ export class Travel {
 }
 
 export class Link {
-  constructor(transport, { now = () => performance.timeOrigin + performance.now(), schedule, repeat = every } = {}) {
+  constructor(transport, { now = () => performance.timeOrigin + performance.now(), schedule, repeat = every, look } = {}) {
     this.transport = transport;
     this.page = Math.random().toString(36).slice(2, 12);
     this.newest = new Map();
@@ -48,6 +49,7 @@ export class Link {
     this._travel = new Travel();
     this._scheduled = false;
     this._repeat = repeat;
+    this._look = look ?? (() => screen.look());
     this._endReports = null;
     this._restart();
   }
@@ -145,7 +147,7 @@ export class Link {
       page: this.page,
       ack: this._acknowledged,
       wait_ms: waits.length ? waits[waits.length >> 1] : 0,
-      frame_ms: screenMs(),
+      frame_ms: screen.frameMs,
       age_ms: this._late,
       painted: this._painted,
       visible,
@@ -155,6 +157,7 @@ export class Link {
 
   _tick() {
     const visible = [...this.views].some((view) => view.visible());
+    if (visible) this._look();
     // Whoever does not look says so once; then a report a second keeps the page known.
     if (visible || visible !== this._visible || (this._quiet = ((this._quiet ?? 0) + 1) % 4) === 0) this.report();
     this._visible = visible;
@@ -172,26 +175,4 @@ export class Link {
 function every(callback, milliseconds) {
   const timer = setInterval(callback, milliseconds);
   return () => clearInterval(timer);
-}
-
-let rhythm = 1000 / 60;
-let last = 0;
-
-function screenMs() {
-  return rhythm;
-}
-
-/** Learns the screen's rhythm from the times of its animation frames: the shortest step lately. */
-export function watchScreen() {
-  let shortest = Infinity;
-  let steps = 0;
-  const step = (time) => {
-    if (last && time > last) shortest = Math.min(shortest, time - last);
-    last = time;
-    if (++steps < 30) return requestAnimationFrame(step);
-    // Screens have 30 to 240 Hz; what is beyond that is a hiccup of the clock.
-    if (shortest < 40) rhythm = Math.max(shortest, 4);
-    return undefined;
-  };
-  requestAnimationFrame(step);
 }

@@ -1,7 +1,7 @@
 /** Puts a view on a notebook's page: header, theme, size, visibility, the words where there is nothing to draw. */
 
 import { Header } from "./header.js";
-import { Link, watchScreen } from "./link.js";
+import { Link } from "./link.js";
 import { Stage } from "./stage.js";
 import STYLE from "./style.css";
 
@@ -19,7 +19,6 @@ export function widget(name, makeView) {
         link = new Link(transportOf(model));
         const receive = (_, buffers) => buffers?.length && link.receive(buffers[0]);
         model.on("msg:custom", receive);
-        watchScreen();
         return () => model.off("msg:custom", receive);
       },
       render({ el }) {

@@ -52,7 +52,7 @@ beforeEach(() => {
     return () => ticks.delete(callback);
   };
   const transport = { send: (message) => sent.push(message), get: () => "", set() {}, onChange: () => () => {} };
-  link = new Link(transport, { now: () => now, schedule: (callback) => frames.push(callback), repeat });
+  link = new Link(transport, { now: () => now, schedule: (callback) => frames.push(callback), repeat, look() {} });
 });
 
 test("handlers only store; the paint takes the newest", () => {

@@ -1,5 +1,7 @@
 /** A canvas as sharp as the screen, and text in columns that do not jump. */
 
+import { fit } from "../canvas.js";
+
 const MONOSPACE = "ui-monospace, 'DejaVu Sans Mono', 'Liberation Mono', Menlo, Consolas, monospace";
 
 export class Brush {
@@ -29,15 +31,10 @@ export class Brush {
   /** Start a picture: nothing is on it. */
   begin() {
     const { canvas, context } = this;
-    const ratio = window.devicePixelRatio || 1;
-    const [wide, high] = [Math.round(this.width * ratio), Math.round(this.height * ratio)];
-    if (canvas.width !== wide || canvas.height !== high) {
-      canvas.width = wide;
-      canvas.height = high;
+    if (fit(canvas, context, this.width, this.height)) {
       canvas.style.width = `${this.width}px`;
       canvas.style.height = `${this.height}px`;
     }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     context.globalAlpha = 1;
     context.textBaseline = "alphabetic";

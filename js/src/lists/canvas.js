@@ -1,4 +1,6 @@
-/** A canvas that fills its place, with one unit for each of the page's pixels, however many the screen has. */
+/** A canvas that fills its place. */
+
+import { fit } from "../canvas.js";
 
 export class Surface {
   /** @param {HTMLElement} place */
@@ -19,22 +21,12 @@ export class Surface {
   resize(width, height) {
     this.width = width;
     this.height = height;
-    this._fit();
-  }
-
-  _fit() {
-    const scale = window.devicePixelRatio || 1;
-    const [wide, high] = [Math.round(this.width * scale), Math.round(this.height * scale)];
-    if (this.element.width === wide && this.element.height === high) return;
-    this.element.width = wide;
-    this.element.height = high;
+    fit(this.element, this.context, width, height);
   }
 
   /** Begin a picture: the whole canvas in one colour. */
   clear(colour) {
-    this._fit();
-    const scale = window.devicePixelRatio || 1;
-    this.context.setTransform(scale, 0, 0, scale, 0, 0);
+    fit(this.element, this.context, this.width, this.height);
     this.context.fillStyle = colour;
     this.context.fillRect(0, 0, this.width, this.height);
   }
