@@ -112,7 +112,7 @@ class BookLadder {
   detail(rows) {
     if (this.brush.width < NARROW) return "";
     const depth = this.stage.get("depth");
-    return `${rows < depth ? `${rows} of ` : ""}${depth} levels`;
+    return `${rows < depth ? `${rows} of ` : ""}${depth} level${depth === 1 ? "" : "s"}`;
   }
 
   header(trade, former) {

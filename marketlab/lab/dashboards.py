@@ -14,7 +14,7 @@ from marketlab.lab.controls import follow, offer
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.book_ladder import BookLadder
 from marketlab.widgets.kline_chart import KlineChart
-from marketlab.widgets.live import LiveWidget
+from marketlab.widgets.live import LiveWidget, require_feed
 from marketlab.widgets.shown import Picture, Shown
 from marketlab.widgets.time_and_sales import TimeAndSales
 from marketlab.widgets.watchlist import Watchlist
@@ -93,6 +93,7 @@ class Dashboard(Shown, ipywidgets.VBox):  # type: ignore[misc]
         height: int = 640,
         palette: str = "default",
     ) -> None:
+        require_feed(feed, "dashboard")
         made: list[LiveWidget] = []
         try:
             self.watch = Watchlist(feed, symbols, palette=palette)

@@ -76,6 +76,7 @@ class Runner:
         self._random = random
         self._settings = settings
         self._delays = self._new_delays()
+        self._warned: set[type[ExchangeError]] = set()
         self._watchdog = Watchdog(down.last_seen, settings.patience_s)
         self._links: list[Link] = []
         self._up_since: int | None = None
@@ -194,8 +195,14 @@ class Runner:
         delay = next(self._delays)
         if isinstance(error, RateLimited):
             delay = max(delay, error.retry_after)
-        _log.warning("%s Trying again in %.1f s.", error, delay)
+        self._warn("%s Trying again in %.1f s.", error, delay)
         await self._clock.sleep(delay)
+
+    def _warn(self, words: str, error: ExchangeError, delay: float) -> None:
+        # Below a notebook's cell every warning is a red line: one for each kind of trouble, until data has flowed again.
+        level = logging.INFO if type(error) in self._warned else logging.WARNING
+        self._warned.add(type(error))
+        _log.log(level, words, error, delay)
 
     async def _take_over(self, link: Link, previous: Link | None) -> bool:
         """Set a new connection to work; False if it was lost before it could take over from one that still works."""
@@ -236,8 +243,9 @@ class Runner:
         self.last_error = error
         if link.flowing.done():
             self._delays = self._new_delays()
+            self._warned.clear()
         delay = next(self._delays)
-        _log.warning("%s Connecting again in %.1f s.", error, delay)
+        self._warn("%s Connecting again in %.1f s.", error, delay)
         await self._clock.sleep(delay)
 
     def _new_delays(self) -> Iterator[float]:

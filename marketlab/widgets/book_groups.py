@@ -9,25 +9,19 @@ Rules that hold in this file:
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from decimal import Decimal
 from math import ceil, fsum
 
 from marketlab.market.orderbook import OrderBook
 from marketlab.records import BookUpdate, Levels
+from marketlab.widgets.picture import decimals_of
 
-__all__ = ["Group", "Groups", "decimals_of"]
+__all__ = ["Group", "Groups"]
 
 Group = tuple[float, float, float]
 """Price, size, and price times size of all levels in it."""
 
 _EVERYTHING = 1_000_000
 _NOISE = 1e-12  # 0.3 / 0.1 is 2.9999999999999996; prices have fewer than 12 digits
-
-
-def decimals_of(step: float) -> int:
-    """How many decimals it takes to write a step: 2 for 0.05, 0 for 10."""
-    exponent = Decimal(repr(step)).normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 class _Side:

@@ -6,9 +6,8 @@ from itertools import accumulate
 import msgspec
 
 from marketlab.instruments import Instrument
-from marketlab.widgets.book_groups import decimals_of
 from marketlab.widgets.contract import Flag, Frame
-from marketlab.widgets.picture import HEADER, Sheet, colours, number
+from marketlab.widgets.picture import HEADER, Sheet, colours, decimals_of, number
 
 __all__ = ["BookPicture", "Shown", "shown"]
 
@@ -158,14 +157,14 @@ class BookPicture(msgspec.Struct, frozen=True):
     @property
     def _decimals(self) -> int:
         tick = self.instrument.tick if self.instrument is not None else 0.0
-        return decimals_of(tick) if tick else 2
+        return decimals_of(tick, 2)
 
     def _price(self, price: float, book: Shown) -> str:
         return number(price, decimals_of(book.group) if book.group else self._decimals)
 
     def _size(self, size: float) -> str:
         step = self.instrument.step if self.instrument is not None else 0.0
-        return number(size, decimals_of(step) if step else 5)
+        return number(size, decimals_of(step, 5))
 
 
 def _traded(book: Shown, price: float, *, asks: bool) -> bool:

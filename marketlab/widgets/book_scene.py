@@ -13,6 +13,7 @@ from marketlab.streams.recent import rank
 from marketlab.widgets.book_groups import Groups
 from marketlab.widgets.book_picture import BookPicture
 from marketlab.widgets.contract import Flag, Frame, Kind, Need
+from marketlab.widgets.picture import state_word
 
 __all__ = ["TRADES", "BookScene"]
 
@@ -133,15 +134,8 @@ class BookScene:
         return BookPicture(
             self._feed.exchange.name,
             self.symbol,
-            self._state(),
+            state_word(self._origin, running=self._feed.running),
             frames[0] if frames else None,
             self._feed.instrument(self.symbol),
             self.palette,
         ).svg()
-
-    def _state(self) -> str:
-        if not self._feed.running:
-            return f"{self._origin} · stopped" if self._origin in ("replay", "simulated") else "stopped"
-        if not self._origin:
-            return "waiting"
-        return self._origin if self._origin in ("replay", "simulated") else "live"

@@ -11,7 +11,7 @@ from marketlab.records import Trade
 from marketlab.stores.contract import Store
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Scene
-from marketlab.widgets.kline_history import OwnStore
+from marketlab.widgets.kline_history import OwnStore, Readable
 from marketlab.widgets.kline_overlays import parse
 from marketlab.widgets.kline_picture import Look
 from marketlab.widgets.kline_scene import LONGEST, KlineScene
@@ -52,7 +52,7 @@ class KlineChart(LiveWidget):
     overlays = t.List(t.Unicode(), ["sma 20", "vwap"], help="Lines over the candles.").tag(sync=True)
 
     _own_store = False
-    _store: "Store | OwnStore | None" = None
+    _store: Readable | None = None
 
     def __init__(
         self,

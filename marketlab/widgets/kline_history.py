@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["History", "OwnStore", "Readable"]
 
 _PAGE = 1_000
-
-
-class Readable(Protocol):
-    """What of a store is needed here; see `Store.read`."""
-
-    def read(
-        self,
-        name: str,
-        *,
-        exchange: str | None = None,
-        symbol: str | None = None,
-        interval: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> "pl.DataFrame":
-        """Rows with start <= time < end."""
-        ...
 
 
 class OwnStore:
@@ -73,6 +56,9 @@ class OwnStore:
             unused = self._over and not self._readers
         if unused:
             self._store.close()
+
+
+Readable: TypeAlias = Store | OwnStore
 
 
 class History:

@@ -17,12 +17,12 @@ from marketlab.streams.live import LiveFeed
 from marketlab.widgets.cells import is_listening, replace_former
 from marketlab.widgets.contract import Scene
 from marketlab.widgets.flow import report_of
-from marketlab.widgets.picture import Sheet
+from marketlab.widgets.picture import Sheet, decimals_of
 from marketlab.widgets.pump import pump_of
 from marketlab.widgets.seat import Seat
 from marketlab.widgets.shown import Picture, Shown, sending
 
-__all__ = ["PALETTES", "LiveWidget", "Picture", "decimals_of"]
+__all__ = ["PALETTES", "LiveWidget", "Picture", "require_feed"]
 
 _T = TypeVar("_T")
 
@@ -60,10 +60,7 @@ class LiveWidget(Shown, anywidget.AnyWidget):
     """The name of the widget's JavaScript."""
 
     def __init__(self, feed: LiveFeed, symbol: str = "", **traits: Any) -> None:
-        if not isinstance(feed, LiveFeed):
-            raise UsageError(f"{type(self).__name__} takes a feed, which ml.live(...) returns, not {feed!r}.")
-        if not feed.running:
-            raise UsageError(f"The feed was stopped; start another one to give to {type(self).__name__}.")
+        require_feed(feed, type(self).__name__)
         unknown = sorted(set(traits) - self._options())
         if unknown:
             known = ", ".join(sorted(self._options()))
@@ -262,9 +259,9 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         return javascript(cls.module)
 
 
-def decimals_of(unit: float, otherwise: int) -> int:
-    """How many decimals a smallest difference has; `otherwise` where the exchange does not say it (0)."""
-    # 0.00010000 has 4; what the exchange does not say is guessed.
-    if not unit:
-        return otherwise
-    return len(f"{unit:.12f}".rstrip("0").partition(".")[2])
+def require_feed(feed: object, taker: str) -> None:
+    """Raises UsageError where something else than a running feed was given."""
+    if not isinstance(feed, LiveFeed):
+        raise UsageError(f"{taker} takes a feed, which ml.live(...) returns, not {feed!r}.")
+    if not feed.running:
+        raise UsageError(f"The feed was stopped; start another one to give to {taker}.")

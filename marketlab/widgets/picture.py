@@ -1,10 +1,11 @@
 """The sheet on which widgets draw their static pictures: SVG with the same layout as the live ones."""
 
+from decimal import Decimal
 from html import escape
 
 import msgspec
 
-__all__ = ["CVD", "DEFAULT", "Colours", "Sheet", "colours", "number", "state_word"]
+__all__ = ["CVD", "DEFAULT", "Colours", "Sheet", "colours", "decimals_of", "number", "state_word"]
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 HEADER = 34
@@ -29,6 +30,14 @@ def colours(palette: str) -> Colours:
 def number(value: float, decimals: int) -> str:
     """A number as the widgets write it: thousands separated by a thin space, so many decimals."""
     return f"{value:,.{decimals}f}".replace(",", "\u2009")
+
+
+def decimals_of(unit: float, otherwise: int = 0) -> int:
+    """How many decimals it takes to write a tick or a step: 2 for 0.05, 0 for 10; `otherwise` where it is unknown (0)."""
+    if not unit:
+        return otherwise
+    exponent = Decimal(repr(unit)).normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def state_word(origin: str, *, running: bool) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 import traitlets as t
@@ -78,6 +79,13 @@ class TimeAndSales(LiveWidget):
 
         self._pump.run(change)
         self._pump.refresh(seat, whole=True)
+
+    @t.validate("least", "large")
+    def _finite(self, proposal: Any) -> float:
+        size = float(proposal["value"])
+        if not isfinite(size):
+            raise t.TraitError(f"{proposal['trait'].name} is a size, not {size:g}.")
+        return size
 
     def _past(self) -> Callable[[], Sequence[Trade]]:
         least = self.least

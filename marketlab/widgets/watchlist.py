@@ -8,7 +8,8 @@ import traitlets as t
 from marketlab.errors import UsageError
 from marketlab.streams.live import LiveFeed
 from marketlab.widgets.contract import Need, Scene
-from marketlab.widgets.live import LiveWidget, decimals_of
+from marketlab.widgets.live import LiveWidget
+from marketlab.widgets.picture import decimals_of
 from marketlab.widgets.watch_scene import WatchScene
 
 __all__ = ["Watchlist"]

@@ -228,6 +228,12 @@ def test_when_the_feed_stops_the_last_picture_says_so(feed: LiveFeed, dashboard:
         ml.dashboard(feed)
 
 
+def test_something_else_than_a_feed_is_told() -> None:
+    nothing: Any = None
+    with pytest.raises(UsageError, match="dashboard takes a feed, which ml"):
+        ml.dashboard(nothing)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from marketlab.market.orderbook import OrderBook
 from marketlab.records import BookSnapshot, BookUpdate, Levels
-from marketlab.widgets.book_groups import Groups, decimals_of
+from marketlab.widgets.book_groups import Groups
 
 # Prices as an exchange writes them: whole ticks as decimal text.
 TICKS = st.sampled_from(["0.01", "0.1", "0.5", "0.00001", "1"])
@@ -118,10 +118,3 @@ def test_only_as_many_as_are_asked_for() -> None:
     book = loaded([(float(price), 1.0) for price in range(1, 50)], [])
     assert [price for price, *_ in Groups(10.0).top(book, 2)[0]] == [40.0, 30.0]
     assert [price for price, *_ in Groups(10.0).top(book, 20)[0]] == [40.0, 30.0, 20.0, 10.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("step", "decimals"), [(10.0, 0), (1.0, 0), (0.5, 1), (0.05, 2), (0.3, 1), (1e-8, 8), (2.5e-7, 8), (100.0, 0)]
-)
-def test_decimals_of_a_step(step: float, decimals: int) -> None:
-    assert decimals_of(step) == decimals

@@ -1,6 +1,8 @@
 import gc
 import weakref
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("anywidget")
@@ -105,11 +107,13 @@ def test_its_picture_says_that_the_data_is_simulated(feed: LiveFeed) -> None:
     [
         ({"rows": 0}, "'rows'"),
         ({"least": -1}, "'least'"),
+        ({"least": float("nan")}, "least is a size, not nan"),
+        ({"large": float("inf")}, "large is a size, not inf"),
         ({"bars": "round"}, "'bars'"),
         ({"depth": 3}, "has no option 'depth'; there are bars, height, large, layout, least"),
     ],
 )
-def test_a_wrong_option_is_told_in_a_sentence(feed: LiveFeed, options: dict[str, int], words: str) -> None:
+def test_a_wrong_option_is_told_in_a_sentence(feed: LiveFeed, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         TimeAndSales(feed, "BTCUSDT", **options)
 

@@ -1,0 +1,16 @@
+"""The sheet of the static pictures, and how numbers are written on it."""
+
+import pytest
+
+from marketlab.widgets.picture import decimals_of
+
+
+@pytest.mark.parametrize(
+    ("step", "decimals"), [(10.0, 0), (1.0, 0), (0.5, 1), (0.05, 2), (0.3, 1), (1e-8, 8), (2.5e-7, 8), (100.0, 0)]
+)
+def test_decimals_of_a_step(step: float, decimals: int) -> None:
+    assert decimals_of(step, 5) == decimals
+
+
+def test_a_step_that_the_exchange_does_not_tell_has_usual_decimals() -> None:
+    assert decimals_of(0.0, 5) == 5
