@@ -4,7 +4,8 @@ A local exchange in its own process puts out 1,000 updates a second of one symbo
 a real Chromium; each has a kernel of its own with the same feed. One after another, in every round, the order book
 (20 levels a side), the klines (150 bars, 60 Hz) and plotly's klines (the same 150 bars, candles, volume and last price,
 30 Hz) are shown and measured: the age of the newest update when the animation frame that shows it is made, pictures
-painted, CPU of kernel and browser, bytes, DOM nodes and listeners. The kernel with nothing but the feed is the control.
+painted, CPU of kernel and browser, bytes, DOM nodes and listeners. The kernel with nothing but the feed is the control;
+another one sends as many messages as a widget and draws nothing: what it takes above the feed is Jupyter's own part.
 Then plotly goes down from 60 Hz until it keeps up, a cell is run 100 times, and the widgets are measured on a server
 without our extension. Figures are medians of the rounds.
 
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 LADDER, KLINES = trials.KINDS
-NAMES = {LADDER: "order book, 20+20", KLINES: "klines, 150 bars", trials.PLOTLY: "plotly klines, 30 Hz"}
+NAMES = {
+    LADDER: "order book, 20+20",
+    KLINES: "klines, 150 bars",
+    trials.PLOTLY: "plotly klines, 30 Hz",
+    trials.MESSAGES: "as many messages, nothing drawn",
+}
 CALM_NODES = 30.0  # JupyterLab itself comes and goes by some
 
 
@@ -91,10 +97,9 @@ def rounds(bench: Bench, count: int, seconds: float) -> dict[str, Figures]:
     """Each subject once in every round."""
     several: dict[str, list[Figures]] = {}
     for turn in range(count):
-        for kind in (*trials.KINDS, trials.PLOTLY):
+        for kind in NAMES:
             say(f"round {turn + 1} of {count}: {NAMES[kind]}")
-            found = trials.plotly(bench, seconds) if kind == trials.PLOTLY else trials.widget(bench, kind, seconds)
-            several.setdefault(kind, []).append(found)
+            several.setdefault(kind, []).append(trials.one(bench, kind, seconds))
     return {kind: medians(found) for kind, found in several.items()}
 
 
@@ -107,7 +112,9 @@ def measure(browser: "Browser", urls: dict[str, str], options: argparse.Namespac
         say("a cell that is run 100 times")
         left = trials.reruns(bench)
         slow = {kind: trials.slow_link(bench, kind) for kind in trials.KINDS} if options.slow_link else {}
-        heap = trials.soak(bench, options.soak, say) if options.soak else {}
+        if options.soak:
+            say(f"{options.soak:g} minutes of both widgets and the control")
+        heap = trials.soak(bench, options.soak) if options.soak else {}
     with Held() as laboratory:
         say("without the server extension")
         bench = Bench(laboratory, browser, urls)
@@ -152,7 +159,8 @@ def report(found: Results, judged: Sequence[Gate], rate: float) -> None:
     rows |= {f"{NAMES[kind]}, without the extension": figures for kind, figures in found.held.items()}
     for name, one in rows.items():
         cpu = f"{one.kernel * 100:8.1f}{one.above * 100:6.1f}{one.browser * 100:9.0f}"
-        print(f"{name:<40}{one.fps:6.1f}{one.new_p50:9.1f}{one.new_p99:7.0f}{one.old_p50:9.1f}{cpu}{one.bytes:10,.0f}")
+        painted = f"{one.fps:6.1f}{one.new_p50:9.1f}{one.new_p99:7.0f}{one.old_p50:9.1f}" if one.fps else " " * 31
+        print(f"{name:<40}{painted}{cpu}{one.bytes:10,.0f}")
     if found.plotly_fps:
         print(f"plotly keeps up with {found.plotly_hz:g} Hz and paints {found.plotly_fps:.1f} pictures a second then")
     else:

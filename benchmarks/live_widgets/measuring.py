@@ -103,6 +103,12 @@ class Bench:
             yield Widget(page, kind)
 
     @contextmanager
+    def messages(self, hertz: float, size: int) -> Iterator["Subject"]:
+        """A notebook in which nothing but messages is sent, once it is shown."""
+        with self.notebook("widget") as page:
+            yield Messages(page, hertz, size)
+
+    @contextmanager
     def figure(self, hertz: float) -> Iterator["Figure"]:
         """A notebook with a figure of plotly, which is not shown yet."""
         with self.notebook("figure") as page:
@@ -195,6 +201,24 @@ class Widget(Subject):
 
     def sent(self) -> int:
         return int(self.page.ask("widget.frames_sent"))
+
+
+class Messages(Subject):
+    """A bare widget: what Jupyter itself takes for so many messages, and reports four times a second."""
+
+    def __init__(self, page: NotebookPage, hertz: float, size: int) -> None:
+        super().__init__(page)
+        self.hertz = hertz
+        self.size = size
+
+    def show(self) -> None:
+        self.page.execute(notebook_cells.MESSAGES.format(hertz=self.hertz, size=self.size))
+        self.page.run_cell(0)
+        self.page.until("() => document.querySelector('.bare')")
+        self.page.evaluate("() => { window.mlSeen = []; }")
+
+    def sent(self) -> int:
+        return int(self.page.ask("sent"))
 
 
 class Figure(Subject):

@@ -22,6 +22,33 @@ widget
 """,
 }
 
+MESSAGES = '''
+import anywidget
+
+class Messages(anywidget.AnyWidget):
+    _esm = """
+    export default {{ render({{ model, el }}) {{
+      el.className = "bare";
+      model.on("msg:custom", () => {{}});
+      const reports = setInterval(() => model.send({{ type: "report" }}), 250);
+      return () => clearInterval(reports);
+    }} }};
+    """
+
+sent = 0
+widget = Messages()
+widget.on_msg(lambda *_: None)
+
+async def post():
+    global sent
+    while True:
+        await asyncio.sleep(1 / {hertz})
+        widget.send({{}}, [bytes({size})])
+        sent += 1
+
+posting = asyncio.run_coroutine_threadsafe(post(), feed.loop)
+'''
+
 SERVED = """(lambda pump: [pump.running_pumps(), len(pump.pump_of(feed).seats)])(
     __import__("marketlab.widgets.pump").widgets.pump
 )"""

@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from benchmarks.live_widgets import notebook_cells
@@ -11,6 +12,9 @@ from tests.browser.slow_link import SlowLink
 
 KINDS = ("book_ladder", "kline_chart")
 PLOTLY = "plotly"
+MESSAGES = "messages"
+SCREEN_HZ = 60.0
+FRAME_BYTES = 800
 PLOTLY_HZ = 30.0
 RATES = (60.0, 50.0, 40.0, 30.0, 25.0, 20.0, 15.0, 10.0, 5.0)
 RERUNS = 100
@@ -40,6 +44,13 @@ def measured(subject: Subject, seconds: float) -> Figures:
     return min(tried, key=lambda figures: (not figures.calm, figures.late_ms))
 
 
+def one(bench: Bench, kind: str, seconds: float) -> Figures:
+    """A trial by its name."""
+    if kind in KINDS:
+        return widget(bench, kind, seconds)
+    return {PLOTLY: plotly, MESSAGES: messages}[kind](bench, seconds)
+
+
 def widget(bench: Bench, kind: str, seconds: float) -> Figures:
     with bench.widget(kind) as subject:
         return measured(subject, seconds)
@@ -47,6 +58,12 @@ def widget(bench: Bench, kind: str, seconds: float) -> Figures:
 
 def plotly(bench: Bench, seconds: float) -> Figures:
     with bench.figure(PLOTLY_HZ) as subject:
+        return measured(subject, seconds)
+
+
+def messages(bench: Bench, seconds: float) -> Figures:
+    """What Jupyter itself takes to send as many frames as a widget does; nothing is drawn."""
+    with bench.messages(SCREEN_HZ, FRAME_BYTES) as subject:
         return measured(subject, seconds)
 
 
@@ -85,27 +102,25 @@ def slow_link(bench: Bench, kind: str) -> tuple[float, float]:
         return share_of(ages, 0.5) / 1000, max(ages) / 1000
 
 
-def soak(bench: Bench, minutes: float, told: Callable[[str], None]) -> dict[str, float]:
-    """How fast the heap grows, in bytes a second: of a notebook with each widget, and of one with a feed only."""
+def soak(bench: Bench, minutes: float) -> dict[str, float]:
+    """How fast the heap grows, in bytes a second: of a notebook with each widget, and of one with a feed only.
+
+    All run at once, each in a browser context, and so a heap, of its own.
+    """
     cells = {name: notebook_cells.WIDGETS[name].format(bars=BARS) for name in KINDS} | {"control": "feed.running"}
-    slopes = {}
-    for name, cell in cells.items():
-        told(f"soak: {name}")
-        with bench.notebook(cell) as page:
+    with ExitStack() as open_notebooks:
+        pages = {name: open_notebooks.enter_context(bench.notebook(cell)) for name, cell in cells.items()}
+        for page in pages.values():
             page.run_cell(0)
-            page.page.wait_for_timeout(minutes * 60_000 * _HEAP_WARM_UP)
-            points = list(_heap(page.counts, page.page.wait_for_timeout, minutes * 60))
-            slopes[name] = slope(points)
-    return slopes
-
-
-def _heap(
-    counts: Callable[[], dict[str, float]], wait: Callable[[float], None], seconds: float
-) -> Iterator[tuple[float, float]]:
-    begun = time.monotonic()
-    while (at := time.monotonic() - begun) < seconds:
-        yield at, counts()["JSHeapUsedSize"]
-        wait(min(_HEAP_EVERY_S, seconds / 10) * 1000)
+        wait = next(iter(pages.values())).page.wait_for_timeout
+        wait(minutes * 60_000 * _HEAP_WARM_UP)
+        points: dict[str, list[tuple[float, float]]] = {name: [] for name in pages}
+        begun = time.monotonic()
+        while time.monotonic() - begun < minutes * 60:
+            for name, page in pages.items():
+                points[name].append((time.monotonic() - begun, page.counts()["JSHeapUsedSize"]))
+            wait(min(_HEAP_EVERY_S, minutes * 6) * 1000)
+    return {name: slope(seen) for name, seen in points.items()}
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

@@ -138,7 +138,8 @@ class KlineScene:
         """The last two bars; all of the window where `whole`, or where one before those is different now."""
         self._settle()
         bars = self.bars
-        flags = Flag.LOADING if self._loading else Flag(0)
+        # Before history is asked for, its streams are.
+        flags = Flag(0) if self._begun and not self._loading else Flag.LOADING
         if bars.last < 0:
             return [Frame(Kind.BLANK, flags=flags)] if flags else []
         numbers: list[float] = [self._change(), bars.interval_us, bars.revision]

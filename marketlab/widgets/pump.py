@@ -165,8 +165,8 @@ class Pump:
         self._look(seat)
 
     def _offer(self, batch: Batch) -> None:
-        # Not at once: what is raised here would end the feed.
-        self._loop.call_soon(self._take, batch, context=self._context)
+        # At once: to be called later costs the loop another look at its sockets for every batch.
+        self._context.run(self._take, batch)
 
     def _take(self, batch: Batch) -> None:
         for record in batch:

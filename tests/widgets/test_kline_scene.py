@@ -171,13 +171,13 @@ def test_a_hole_in_the_trades_gives_the_word_to_the_exchange_until_the_next_peri
 
 def test_frames_are_the_last_two_bars_and_everything_where_something_else_changed(feed: Feed) -> None:
     scene = scene_of(feed, size=5)
-    assert list(scene.frames(whole=True)) == []
+    assert list(scene.frames(whole=True)) == [Frame(Kind.BLANK, flags=Flag.LOADING)]
     for minute in range(4):
         scene.take(kline(minute, 100.0 + minute))
     (first,) = scene.frames(whole=False)
     assert (first.kind, first.counts, first.origin) == (Kind.BARS_SNAPSHOT, (4, 6), "rest")
     (frame,) = scene.frames(whole=False)
-    assert (frame.kind, frame.counts, frame.flags) == (Kind.BARS, (2, 3), Flag(0))
+    assert (frame.kind, frame.counts, frame.flags) == (Kind.BARS, (2, 3), Flag.LOADING), "nobody has asked for history"
     assert [row[0] for row in rows(scene)] == [START + 2 * MINUTE, START + 3 * MINUTE]
     assert numbers(frame) == [pytest.approx(103 / 99 - 1), MINUTE, numbers(first)[2]]
     scene.take(kline(0, 90.0, 20))
@@ -214,7 +214,7 @@ def test_what_was_fetched_back_is_marked(feed: Feed) -> None:
 def test_klines_of_other_intervals_are_no_news(feed: Feed) -> None:
     scene = scene_of(feed, "5m")
     assert not scene.take(kline(0))
-    assert list(scene.frames(whole=True)) == []
+    assert [frame.kind for frame in scene.frames(whole=True)] == [Kind.BLANK]
 
 
 def test_the_change_is_that_since_the_first_bar_that_is_known_as_in_the_picture(feed: Feed) -> None:

@@ -1,6 +1,5 @@
 import gc
 import weakref
-
 from typing import Any
 
 import pytest

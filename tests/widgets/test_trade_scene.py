@@ -137,7 +137,7 @@ def test_a_batch_that_comes_while_it_prepares_is_kept_once() -> None:
         until(lambda: feed.ask(lambda: scene.trades[-1]) == last)
         assert feed.ask(lambda: ids(scene)) == list(range(501, 1_501))
         (frame,) = feed.ask(lambda: scene.frames(whole=False))
-        assert words(frame)[0] == KEPT + 1, "those that it began with, and one"
+        assert words(frame)[0] == 1_500, "all that it has seen"
         assert words(frame)[2:] == [98.0, 99.0]
         screen.leave()
 
