@@ -166,7 +166,8 @@ class InfluxServer(Server):
         super().start()
         if self._password and not (self.folder / "known").exists():
             statement = f"CREATE USER admin WITH PASSWORD '{self._password}' WITH ALL PRIVILEGES"
-            with urlopen(f"http://{self.host}/query", data=f"q={statement}".encode(), timeout=10):
+            with urlopen(f"http://{self.host}/query", data=f"q={statement}".encode(), timeout=10) as answer:
+                answer.read()  # the status comes before the statement is carried out
                 (self.folder / "known").touch()
         return self
 

@@ -148,12 +148,13 @@ class BookLadder {
     const all = [book.bids, book.asks];
     const most = (column) => Math.max(...all.map((side) => side[column].at(-1) ?? 0), 0);
     const best = book.best.ask || book.best.bid;
+    const least = book.group && book.known ? "≥" : "";
     const price = Math.max(wider("price", write.price(most("prices"))), brush.widthOf(write.fine(best), text.size));
     const columns = columnsFor(brush.width, {
-      size: wider("size", (book.group && book.known ? "≥" : "") + write.size(this.scale.size)),
+      size: wider("size", least + write.size(this.scale.size)),
       price: price + 4, // the best ones are bold
-      total: wider("total", write.size(most("totals"))),
-      value: wider("value", write.whole(most("values"))),
+      total: wider("total", least + write.size(most("totals"))),
+      value: wider("value", least + write.whole(most("values"))),
       bps: brush.widthOf("\u2212000.00", text.size),
       trade: brush.widthOf(write.size(10), text.small),
     });

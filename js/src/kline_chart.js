@@ -42,7 +42,9 @@ class KlineView {
     stage.onChange("symbol", () => this._wait());
     stage.onChange("interval", () => this._wait());
     stage.onChange("intervals", () => this._choices());
-    for (const name of ["price_decimals", "overlays"]) stage.onChange(name, () => this._again());
+    stage.onChange("price_decimals", () => this._again());
+    stage.onChange("overlays", () => this._line());
+    stage.onChange("overlays", () => this._again());
     this._wait();
     this._line();
   }
@@ -128,6 +130,7 @@ class KlineView {
   _line() {
     this.overlays = (this.stage.get("overlays") ?? []).map(overlay).filter(Boolean);
     this.candles.lined(this.overlays.length);
+    for (const each of this.overlays) each.reckon(this.bars, 0);
   }
 
   // What the kernel sends
@@ -161,6 +164,7 @@ class KlineView {
   _forget() {
     this.bars = new Bars();
     this._spokenOf = null;
+    this._line();
     this._again();
   }
 
@@ -261,9 +265,7 @@ class KlineView {
 
   /** The same bars in another dress. */
   _again() {
-    this._line();
     this.candles.written(this._format(), this.stage.get("price_decimals"));
-    for (const each of this.overlays) each.reckon(this.bars, 0);
     this.candles.setAll(this.bars, this.overlays, false);
     this._nameLines();
     this.stage.invalidate();

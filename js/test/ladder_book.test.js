@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { between, cost, imbalance, indexOf, isPartial, read, tradedLevels } from "../src/ladder/book.js";
+import { atLeast, between, cost, imbalance, indexOf, read, tradedLevels } from "../src/ladder/book.js";
 
 const FACTS = { best: [99, 2, 101, 1], compared: 7, equal: 6, group: 0, known: [90, 110] };
 
@@ -89,8 +89,9 @@ test("trades at joined levels are rounded as those are", () => {
 
 test("joined levels that reach beyond what is known are told", () => {
   const joined = read(frame({ bids: [[90, 1], [80, 1]], asks: [[110, 1], [120, 1]], values: [1, 1, 1, 1], facts: { group: 10 } }));
-  assert.deepEqual([90, 80, 110, 120].map((price) => isPartial(joined, price)), [false, true, false, true]);
+  assert.deepEqual([90, 80, 110, 120].map((price) => atLeast(joined, price)), ["", "≥", "", "≥"]);
+  assert.deepEqual(["bids", "asks"].map((name) => cost(joined, name, 1).least), ["≥", "≥"]);
   const loose = read(frame({ bids: BIDS, asks: ASKS, facts: { known: [0, 0] } }));
   assert.equal(loose.known, null);
-  assert.equal(isPartial(loose, 1), false);
+  assert.equal(atLeast(loose, 1), "");
 });

@@ -27,7 +27,7 @@ test("the badge says whether the book is to be trusted", () => {
 });
 
 test("the cost of a level in words", () => {
-  const what = { price: 101, size: 2.5, average: 100.125, value: 250312.5, bps: 1.25 };
+  const what = { price: 101, size: 2.5, average: 100.125, value: 250312.5, bps: 1.25, least: "" };
   assert.deepEqual(costLines(what, "asks", write), [
     ["▲ buy up to 101.0", ""],
     ["size", "2.500 BTC"],
@@ -36,6 +36,8 @@ test("the cost of a level in words", () => {
     ["slippage", "+1.25 bps"],
   ]);
   assert.equal(costLines({ ...what, bps: -1 }, "bids", write)[4][1], "\u22121.00 bps");
+  const [, size, , worth] = costLines({ ...what, least: "≥" }, "bids", write);
+  assert.deepEqual([size[1], worth[1]], ["≥2.500 BTC", "≥250k USDT"]);
   assert.equal(sentence(what, "bids", write), "bid 101.0, in all 2.500 BTC, average 100.13, +1.25 bps");
 });
 
@@ -47,4 +49,6 @@ test("screen readers get the best levels as a table, in the order of the page", 
     ["ask", "11.0", "1.000", "1.000"],
     ["bid", "10.0", "1.000", "1.000"],
   ]);
+  const joined = tableRows({ asks: side([11]), bids: side([10]), group: 1, known: [10.5, 12] }, 2, write);
+  assert.deepEqual(joined, [["ask", "11.0", "1.000", "1.000"], ["bid", "10.0", "≥1.000", "≥1.000"]]);
 });

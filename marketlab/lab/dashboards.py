@@ -163,6 +163,7 @@ class Dashboard(Shown, ipywidgets.VBox):  # type: ignore[misc]
         if symbol not in self.watch.symbols:
             raise UsageError(f"{symbol} is not in the watchlist; there are {', '.join(self.watch.symbols)}.")
         if not self.feed.running and symbol != self.chart.symbol:
+            self.watch.selected = self.chart.symbol  # where it was chosen
             raise UsageError(f"The feed was stopped, so only {self.chart.symbol} can be shown; start another one.")
         return symbol
 

@@ -31,7 +31,13 @@ class Shown(msgspec.Struct, frozen=True):
     compared: int
     equal: int
     group: float
+    known: tuple[float, float]
     trades: Sequence[tuple[float, float, float]]
+
+    def at_least(self, price: float) -> str:
+        """What stands before the numbers of a joined level that reaches beyond the prices which are known."""
+        lowest, highest = self.known
+        return "≥" if self.group and any(self.known) and not lowest <= price <= highest else ""
 
 
 def shown(frame: Frame) -> Shown:
@@ -39,7 +45,7 @@ def shown(frame: Frame) -> Shown:
     numbers = [value for column in frame.columns for value in column]
     n, m = frame.counts
     at = 2 * (n + m)
-    bid, bid_size, ask, ask_size, compared, equal, group = numbers[at : at + 7]
+    bid, bid_size, ask, ask_size, compared, equal, group, lowest, highest = numbers[at : at + 9]
     trades = numbers[at + 9 + (n + m if group else 0) :]
     return Shown(
         list(zip(numbers[:n], numbers[n : 2 * n], strict=True)),
@@ -48,6 +54,7 @@ def shown(frame: Frame) -> Shown:
         int(compared),
         int(equal),
         group,
+        (lowest, highest),
         list(zip(trades[::3], trades[1::3], trades[2::3], strict=True)),
     )
 
@@ -114,9 +121,10 @@ class BookPicture(msgspec.Struct, frozen=True):
             sheet.rect(_BARS - width, y + 1, min(2, width), _ROW - 2, fill)
             x = _TOTALS + total / deepest * (_WIDTH - _EDGE - _TOTALS)
             corners += [(x, y + (0 if up else _ROW)), (x, y + (_ROW if up else 0))]
-            sheet.text(_SIZES - 8, y + 13, self._size(size), anchor="end")
+            least = book.at_least(price)
+            sheet.text(_SIZES - 8, y + 13, least + self._size(size), anchor="end")
             sheet.text(_PRICES - 8, y + 13, self._price(price, book), anchor="end", bold=row == 0)
-            sheet.text(_TOTALS - 8, y + 13, self._size(total), anchor="end")
+            sheet.text(_TOTALS - 8, y + 13, least + self._size(total), anchor="end")
             if _traded(book, price, asks=not up):
                 sheet.text(_EDGE + 4, y + 13, "▼" if up else "▲", anchor="middle", size=10)
         sheet.area([(_TOTALS, corners[0][1]), *corners, (_TOTALS, corners[-1][1])], fill, 0.16)

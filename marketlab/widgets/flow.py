@@ -10,7 +10,7 @@ Rules that hold in this file:
 3. The rate follows the age of the picture (additive increase, multiplicative decrease): the browser measures how much
    longer frames travel than the fastest one did, which needs no common clock.
 4. Fail open: where no report has come for a second, the kernel may be too busy to hear one, so frames go on at
-   `BLIND_HZ`. They never stop while a page may be open. One that was silent for a minute though it would have been
+   `BLIND_HZ`, or slower where the link was too slow for that before. They never stop while a page may be open. One that was silent for a minute though it would have been
    heard is not: a laptop was closed, say, and the server would keep every frame for its return.
 5. Nobody looks (every page said so): one frame a second, so that a page which is shown again has something at once.
    No page at all: none. A page that is silent while others speak counts for nothing, and is forgotten after a minute:
@@ -18,7 +18,8 @@ Rules that hold in this file:
 6. Phase lock: the browser tells how long a frame waited for the paint; the next one is shifted, by half a frame at
    most, so that frames arrive `EARLY_S` before it. A timer that fires a little late delays no later frame: else they
    would drift past the screen's own.
-7. Where pages differ the best one counts: the highest acknowledgement, the youngest picture.
+7. Where pages differ the best one counts: the highest acknowledgement, the youngest picture; but for a page whose
+   picture is seconds old, since the server keeps for it what it cannot take.
 """
 
 from typing import Any
@@ -41,6 +42,7 @@ _FEWEST_CREDITS = 3
 _LOWEST_HZ = 2.0
 _OLD_S = 0.12
 _VERY_OLD_S = 0.4
+_KEPT_BACK_MS = 2_000.0
 _FASTER_HZ = 3.0
 _SLOWER = 0.75
 _MUCH_SLOWER = 0.5
@@ -68,7 +70,7 @@ class _Page:
     def __init__(self, at: float) -> None:
         self.heard = at
         self.visible = True
-        self.age_ms = 0.0
+        self.age_ms = float("inf")  # it has not said yet
 
 
 class Flow:
@@ -146,21 +148,23 @@ class Flow:
             self.opened(report.page, now)
             page = self._pages[report.page]
         shown_again = report.visible and not page.visible
-        page.heard, page.visible, page.age_ms = now, report.visible, report.age_ms
+        page.heard, page.visible = now, report.visible
+        if report.painted or not report.visible:  # else it says nothing of the age
+            page.age_ms = report.age_ms
         self._heard = now
         self.painted += max(report.painted, 0)
         self.acknowledged = min(max(self.acknowledged, report.ack), self.sequence)
         if shown_again:
             self._due = now
             self.acknowledged = self.sequence
-        elif report.visible and report.painted and page.age_ms <= self._youngest_ms(now):
+        elif report.visible and report.painted and self._counts(page, now):
             self._adapt(report)
         if len(self._pages) > 1:
             self._pages = {name: page for name, page in self._pages.items() if now - page.heard < _GONE_AFTER_S}
 
-    def _youngest_ms(self, now: float) -> float:
-        pages = self._pages.values()
-        return min(page.age_ms for page in pages if page.visible and now - page.heard < _BLIND_AFTER_S)
+    def _counts(self, page: _Page, now: float) -> bool:
+        ages = (one.age_ms for one in self._pages.values() if one.visible and now - one.heard < _BLIND_AFTER_S)
+        return page.age_ms > _KEPT_BACK_MS or page.age_ms <= min(ages)
 
     def _adapt(self, report: Report) -> None:
         age = report.age_ms / 1000
@@ -206,7 +210,7 @@ class Flow:
             return heartbeat
         fair = self._sent + self._frames / share_hz
         if now >= self._heard + _BLIND_AFTER_S:
-            return max(self._sent + 1 / min(BLIND_HZ, self.rate), fair)
+            return max(self._sent + 1 / min(BLIND_HZ, self._hz, self.rate), fair)
         hz = min(self._hz, self.rate, 1 / self._frame_s)
         if self.sequence - self.acknowledged >= min(CREDITS, max(_FEWEST_CREDITS, hz * _UNDER_WAY_S)):
             return min(heartbeat, self._heard + _BLIND_AFTER_S)

@@ -146,6 +146,10 @@ class KlineChart(LiveWidget):
     def _known_interval(self, proposal: Any) -> str:
         return self._had(self.interval, self._of_the_exchange(proposal["value"]))
 
+    @t.validate("bars")
+    def _possible_bars(self, proposal: Any) -> int:
+        return self._had(self.bars, int(proposal["value"]))
+
     @t.validate("intervals")
     def _known_intervals(self, proposal: Any) -> list[str]:
         return [self._of_the_exchange(interval) for interval in proposal["value"]]

@@ -140,7 +140,7 @@ class LiveWidget(Shown, anywidget.AnyWidget):
     def _svg(self) -> str:
         assert self._seat is not None
         try:
-            return self._seat.scene.svg()
+            return self._seat.svg()
         except MarketlabError as error:  # such as a book that is not streamed any more
             sheet = Sheet(640, 120, repr(self))
             sheet.message(str(error))
@@ -193,6 +193,11 @@ class LiveWidget(Shown, anywidget.AnyWidget):
     def notify_change(self, change: Any) -> None:
         """Tell that a trait has changed; nothing is posted from what this changes until the new scene is shown."""
         rebuilt = self._seat is not None and not self._closed and change["name"] in self.rebuilt_by()
+        if rebuilt and not self.feed.running:
+            # A page's wishes pass the validators only when they are already there.
+            self._trait_values[change["name"]] = change["old"]
+            self.send_state(change["name"])
+            return
         if rebuilt:
             with sending:
                 self._swapping = True

@@ -89,7 +89,7 @@ class Sheet:
         words: str,
         *,
         anchor: str = "start",
-        fill: str = "#777",
+        fill: str = "#767676",
         size: int = 12,
         bold: bool = False,
     ) -> None:

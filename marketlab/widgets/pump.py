@@ -257,6 +257,7 @@ class Pump:
 
     def _finish(self, seat: Seat) -> None:
         seat.flow.whole = True
+        seat.release()
         self._put_out(seat, State.STOPPED, time.monotonic())
         with Alone(partial(self._give_up, seat)):
             seat.ended()

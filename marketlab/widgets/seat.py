@@ -50,6 +50,7 @@ class Seat:
         self.preparing: asyncio.Task[None] | None = None
         self.paused = False
         self._held: Sequence[Frame] = ()
+        self._held_svg = ""
         self._told = ""
         self._refused = self._fresh = self._complete = False
         self._oldest = 0
@@ -57,19 +58,33 @@ class Seat:
 
     def pause(self, paused: bool) -> None:
         """Hold the picture as it is now, or the first complete one that there is; or go on."""
-        self.paused, self._held = paused, ()
+        self.paused = paused
+        self.release()
         self.flow.whole = self.dirty = True
+
+    def release(self) -> None:
+        """What was held is not wanted any more."""
+        self._held, self._held_svg = (), ""
+
+    def svg(self) -> str:
+        """The picture that is shown, which is an older one while it is paused."""
+        svg = self._held_svg or self.scene.svg()
+        if self.paused:
+            self._held_svg = svg
+        return svg
 
     def show(self, scene: Scene) -> None:
         """Draw something else from now on."""
-        self.scene, self.origin, self._held, self._complete = scene, "", (), False
+        self.scene, self.origin, self._complete = scene, "", False
+        self.release()
         self._oldest = self._newest = 0
         self.flow.whole = self.dirty = self._fresh = True
 
     def prepared(self) -> None:
         """What lies before the streams is there: what was held without it is held anew."""
         if not self._complete:
-            self._complete, self._held = True, ()
+            self._complete = True
+            self.release()
 
     def take(self, record: Record) -> bool:
         """Take a record of one of the scene's symbols; returns whether it is the first news since the last frame."""
@@ -131,7 +146,7 @@ class Seat:
             self._refused = False
             self.say("")
         if self.paused and all(map(_is_complete, frames)):
-            self._held = [_copy(frame) for frame in frames]
+            self._held, self._held_svg = [_copy(frame) for frame in frames], self.scene.svg()
         return frames
 
 

@@ -59,4 +59,4 @@ class TradePicture(msgspec.Struct, frozen=True):
         sheet.text(_TIME, base, f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}")
         sheet.text(_PRICE, base, number(trade.price, self.decimals[0]), anchor="end", bold=large)
         sheet.text(_SIZE, base, number(trade.size, self.decimals[1]), anchor="end", bold=large)
-        sheet.text(_SIZE + 18, base, "▲ buy" if trade.side == "buy" else "▼ sell", fill=fill, size=11)
+        sheet.text(_SIZE + 18, base, "▲ buy" if trade.side == "buy" else "▼ sell", size=11)

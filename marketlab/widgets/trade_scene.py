@@ -60,6 +60,7 @@ class TradeScene:
         self._palette = palette
         self._kept: list[Trade] = []
         self._arrivals: deque[int] = deque()
+        self._since = 0
         self._total = 0
         self._sizes = (float("inf"), 0.0)
         self._ranked = -1
@@ -100,6 +101,7 @@ class TradeScene:
         """Every trade is news, also for the rate; of those that are too small nothing else is kept."""
         if not isinstance(record, Trade):
             return False
+        self._since = self._since or record.received
         self._arrivals.append(record.received)
         self._forget(record.received)
         if record.size >= self._least:
@@ -153,8 +155,8 @@ class TradeScene:
     def _rate(self, now: int) -> float:
         if not self._arrivals:
             return 0.0
-        # A feed that has just begun is judged by the time that it had.
-        seconds = min(max(now - self._arrivals[0], _FIRST_US), _LATELY_US) / 1_000_000
+        # What has just begun is judged by the time that it had.
+        seconds = min(max(now - self._since, _FIRST_US), _LATELY_US) / 1_000_000
         return len(self._arrivals) / seconds
 
     def _ranks(self) -> tuple[float, float]:

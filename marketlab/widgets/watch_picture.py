@@ -54,7 +54,7 @@ class WatchPicture(msgspec.Struct, frozen=True):
         chosen = colours(self.palette)
         fill = "#777" if not change or not isfinite(change) else chosen.up if change > 0 else chosen.down
         arrow = "▲ " if change > 0 else "▼ " if change < 0 else ""
-        sheet.text(_CHANGE, base, f"{arrow}{_percent(change)}", anchor="end", fill=fill)
+        sheet.text(_CHANGE, base, f"{arrow}{_percent(change)}", anchor="end")
         sheet.text(_SPREAD, base, _told(spread, 2), anchor="end")
         points = _points(closes, y + 5, _ROW - 10)
         if len(points) > 1:

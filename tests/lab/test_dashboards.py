@@ -224,6 +224,9 @@ def test_when_the_feed_stops_the_last_picture_says_so(feed: LiveFeed, dashboard:
     until(lambda: dashboard.picture().svg.count("● simulated") == 4)
     feed.stop()
     assert dashboard.picture().svg.count("● simulated · stopped") == 4
+    with pytest.raises(UsageError, match="only BTCUSDT can be shown"):
+        dashboard.watch.selected = "ETHUSDT"
+    assert dashboard.watch.selected == dashboard.symbol == dashboard.ladder.symbol == "BTCUSDT"
     with pytest.raises(UsageError, match="The feed was stopped"):
         ml.dashboard(feed)
 

@@ -68,6 +68,12 @@ def test_the_same_state_is_the_same_text_in_either_palette() -> None:
     assert CVD.down in drawn(book, "cvd")
 
 
+def test_joined_levels_beyond_what_is_known_hold_at_least_so_much() -> None:
+    told = words(drawn(frame([(99.0, 2.0), (80.0, 3.0)], [(100.0, 1.0), (120.0, 0.5)], group=1.0)))
+    assert [text for text in told if text.startswith("≥")] == ["≥0.500", "≥1.500", "≥3.000", "≥5.000"]
+    assert not any("≥" in text for text in words(drawn(frame([(99.0, 2.0), (80.0, 3.0)], ASKS))))
+
+
 def test_joined_levels_have_the_decimals_of_their_step() -> None:
     told = words(drawn(frame([(98.5, 5.0)], [(100.0, 1.0), (101.5, 4.0)], group=0.5)))
     assert {"98.5", "100.0", "101.5", "in steps of 0.5 · id 77"} <= set(told)

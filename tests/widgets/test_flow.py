@@ -154,6 +154,14 @@ def test_frames_go_on_where_no_report_is_heard() -> None:
     assert len(blind) == pytest.approx(19 * BLIND_HZ, abs=2)
 
 
+def test_being_blind_is_no_faster_than_the_link_was() -> None:
+    flow = opened()
+    for quarter in range(40):
+        flow.report(Report("page", ack=flow.sequence, painted=1, age_ms=900), quarter / 4)
+    assert flow.hz == 2
+    assert min(gaps(run(flow, 12, 20))) == pytest.approx(0.5)
+
+
 def test_being_blind_is_no_faster_than_the_rate_and_the_share() -> None:
     assert min(gaps(run(opened(2), 2, 20))) == pytest.approx(0.5)
     assert min(gaps(run(opened(), 2, 20, share_hz=4))[1:]) == pytest.approx(0.25)
@@ -279,6 +287,29 @@ def test_the_youngest_picture_counts_while_its_page_speaks() -> None:
     for quarter in range(40, 80):
         flow.report(Report("slow", painted=1, age_ms=900), quarter / 4)
     assert flow.hz == 2
+
+
+def test_a_page_for_which_seconds_are_kept_back_slows_all_down() -> None:
+    flow = opened()
+    flow.opened("slow", 0.0)
+    for quarter in range(40):
+        flow.report(Report("page", painted=1), quarter / 4)
+        flow.report(Report("slow", painted=1, age_ms=2_500), quarter / 4)
+    assert flow.hz < 6
+    for quarter in range(40, 80):
+        flow.report(Report("page", painted=1), quarter / 4)
+        flow.report(Report("slow", painted=0, age_ms=0), quarter / 4)
+    assert flow.hz == 60
+
+
+def test_a_page_that_has_painted_nothing_says_nothing_of_the_age() -> None:
+    flow = opened()
+    flow.opened("slow", 0.0)
+    for quarter in range(40):
+        flow.report(Report("page", painted=0), quarter / 4)
+        flow.report(Report("slow", painted=0), quarter / 4 + 0.1)
+        flow.report(Report("slow", painted=1, age_ms=900), quarter / 4 + 0.2)
+    assert flow.hz < 60
 
 
 def test_a_view_that_opens_gets_everything_at_once() -> None:

@@ -314,6 +314,15 @@ def test_a_stopped_feed_shows_what_it_has_shown_and_nothing_under_another_name()
         ):
             with pytest.raises(UsageError, match="The feed was stopped"):
                 setattr(widget, name, wanted)
+        with pytest.raises(UsageError, match="The feed was stopped"):
+            chart.bars = 10
+        # A page's wish comes another way.
+        picture = chart.picture().svg
+        for wish in ({"interval": "5m"}, {"bars": 10}, {"symbol": "ETHUSDT"}):
+            chart.set_state(wish)
+        ladder.set_state({"symbol": "ETHUSDT"})
+        assert chart.picture().svg == picture
+        assert (chart.bars, ladder.symbol) == (500, "BTCUSDT")
         ladder.symbol = "btc/usdt"
         assert (ladder.symbol, chart.symbol, chart.interval) == ("BTCUSDT", "BTCUSDT", "1m")
         assert "simulated · stopped" in chart.picture().svg

@@ -155,8 +155,11 @@ def test_a_paused_widget_keeps_its_picture(feed: LiveFeed) -> None:
     screen.pump.refresh(screen.seat, whole=True)
     screen.wait_state(State.PAUSED)
     held = screen.last
+    picture = screen.seat.svg()
+    assert picture == f"<svg>{next(iter(held.columns[0])):.0f}</svg>"
     seen = screen.scene.count
     until(lambda: screen.scene.count > seen + 50)
+    assert screen.seat.svg() == picture
     screen.pump.opened(screen.seat, "another")
     until(lambda: screen.last.kind is Kind.TRADES and screen.states[-1] is State.PAUSED and len(screen.packed) > 4)
     assert screen.last.columns == held.columns
@@ -164,7 +167,23 @@ def test_a_paused_widget_keeps_its_picture(feed: LiveFeed) -> None:
     screen.pump.refresh(screen.seat, whole=True)
     screen.wait_state(State.RUNNING)
     assert next(iter(screen.last.columns[0])) > seen
+    assert screen.seat.svg() != picture
     screen.leave()
+
+
+def test_the_last_picture_of_a_paused_widget_is_the_last_one_there_is(feed: LiveFeed) -> None:
+    screen = Screen(feed)
+    screen.wait(3)
+    screen.pump.run(lambda: screen.seat.pause(True))
+    screen.pump.refresh(screen.seat, whole=True)
+    screen.wait_state(State.PAUSED)
+    held = list(screen.last.columns[0])
+    seen = screen.scene.count
+    until(lambda: screen.scene.count > seen + 50)
+    feed.stop()
+    assert screen.states[-1] is State.STOPPED
+    assert list(screen.last.columns[0]) == [screen.scene.count] != held
+    assert screen.seat.svg() == f"<svg>{screen.scene.count}</svg>"
 
 
 def test_another_scene_begins_with_a_whole_picture(feed: LiveFeed) -> None:

@@ -205,11 +205,22 @@ def test_small_trades_count_for_the_rate_only(feed: LiveFeed) -> None:
 def test_the_rate_is_that_of_the_last_seconds(feed: LiveFeed) -> None:
     scene = TradeScene(feed.inner, "BTCUSDT", rows=1)
     second = 1_000_000
+    begun = 5 * second
     for number in range(100):
-        scene.take(trade(number, number * second // 10))
-    assert scene._rate(10 * second) == pytest.approx(10.0)
+        scene.take(trade(number, begun + number * second // 10))
+    assert scene._rate(begun + 10 * second) == pytest.approx(10.0)
     scene.take(trade(100, 60 * second))
+    assert scene._rate(60 * second) == 0.1
+
+
+def test_the_rate_of_what_has_just_begun_is_that_of_the_time_it_had(feed: LiveFeed) -> None:
+    scene = TradeScene(feed.inner, "BTCUSDT", rows=1)
+    second = 1_000_000
+    scene.take(trade(1, 60 * second))
     assert scene._rate(60 * second) == 1.0
+    scene.take(trade(2, 62 * second))
+    assert scene._rate(64 * second) == 0.5
+    assert scene._rate(69 * second) == pytest.approx(2 / 9)
     assert words(scene.frames(whole=False)[0])[1] == 0.0  # that was long ago
 
 

@@ -23,6 +23,20 @@ export function isMissing(bar) {
   return (bar.mark & Mark.MISSING) !== 0;
 }
 
+const DAY = 86_400_000_000;
+
+/** Whether two times are of one day (UTC), in microseconds. */
+export function isOneDay(one, other) {
+  return Math.floor(one / DAY) === Math.floor(other / DAY);
+}
+
+/** What was traded since midnight, or since the hole after it, when a bar is over: what lies before the next one. */
+function behind(anchor, bar) {
+  if (isMissing(bar)) return { time: NaN, quoteVolume: 0, volume: 0 };
+  const { time, quoteVolume, volume } = isOneDay(anchor.time, bar.time) ? anchor : { time: bar.time, quoteVolume: 0, volume: 0 };
+  return { time, quoteVolume: quoteVolume + bar.quoteVolume, volume: volume + bar.volume };
+}
+
 function isSame(one, other) {
   return FIELDS.every((field) => Object.is(one[field], other[field]));
 }
@@ -84,7 +98,7 @@ export class Bars {
     const spare = Math.max(50, this.window >> 2);
     const surplus = this.list.length - this.window;
     if (surplus <= spare) return 0;
-    this.list.splice(0, surplus);
+    this.anchor = this.list.splice(0, surplus).reduce(behind, this.anchor);
     return surplus;
   }
 

@@ -4,7 +4,7 @@
  * day's volume weighted one begins anew there, since nobody knows what was traded.
  */
 
-import { isMissing } from "./bars.js";
+import { isMissing, isOneDay } from "./bars.js";
 
 const DAY = 86_400_000_000;
 
@@ -96,8 +96,4 @@ class Vwap extends Overlay {
     const volume = (goesOn ? state.volume : 0) + bar.volume;
     return [volume ? quoteVolume / volume : NaN, { since: goesOn ? state.since : bar.time, quoteVolume, volume }];
   }
-}
-
-function isOneDay(one, other) {
-  return Math.floor(one / DAY) === Math.floor(other / DAY);
 }

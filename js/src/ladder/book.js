@@ -89,7 +89,7 @@ export function cost(book, name, index) {
   const { bid, ask } = book.best;
   const from = between(book.best)?.middle ?? ((name === "asks" ? ask : bid) || prices[0]);
   const bps = ((average - from) / from) * 1e4 * (name === "asks" ? 1 : -1);
-  return { size: totals[index], value: values[index], average, bps, price: prices[index] };
+  return { size: totals[index], value: values[index], average, bps, price: prices[index], least: atLeast(book, prices[index]) };
 }
 
 /** Where a price is among levels: its index, or that of the first one that is worse. */
@@ -124,8 +124,8 @@ function joined(price, step, up) {
   return (up ? Math.ceil(steps - noise) : Math.floor(steps + noise)) * step;
 }
 
-/** Whether a joined level reaches beyond what is known, so that its size is at least what is shown. */
-export function isPartial(book, price) {
-  if (!book.group || !book.known) return false;
-  return price < book.known[0] || price > book.known[1];
+/** What stands before numbers of a joined level that reaches beyond what is known: there is at least so much up to it. */
+export function atLeast(book, price) {
+  if (!book.group || !book.known) return "";
+  return price < book.known[0] || price > book.known[1] ? "≥" : "";
 }

@@ -2,7 +2,7 @@
 
 import { split } from "../numbers.js";
 import { faint } from "../theme.js";
-import { between, imbalance, isPartial } from "./book.js";
+import { atLeast, between, imbalance } from "./book.js";
 import { PAD, SPREAD, yOf } from "./layout.js";
 
 const IN = 8; // from a column's edge to its text
@@ -120,8 +120,9 @@ function level(brush, scene, name, i) {
   const strength = flash(name, prices[i]);
   const cell = columns.sizeEnd - columns.sizeStart;
   if (strength) brush.box(columns.sizeStart, y, cell, rows.row, faint(colour, FLASH * strength));
-  const size = (isPartial(book, prices[i]) ? "≥" : "") + write.size(sizes[i]);
-  const total = write.size(totals[i]);
+  const least = atLeast(book, prices[i]);
+  const size = least + write.size(sizes[i]);
+  const total = least + write.size(totals[i]);
   brush.font(text.size);
   brush.right(size, columns.sizeEnd - IN, base, theme.text);
   if (columns.totalEnd) brush.right(total, columns.totalEnd - IN, base, theme.dim);
@@ -133,7 +134,7 @@ function level(brush, scene, name, i) {
 
 function further(brush, { book, columns, theme, write }, name, i, base) {
   const { prices, values } = book[name];
-  if (columns.valueEnd) brush.right(write.whole(values[i]), columns.valueEnd - IN, base, theme.dim);
+  if (columns.valueEnd) brush.right(atLeast(book, prices[i]) + write.whole(values[i]), columns.valueEnd - IN, base, theme.dim);
   const middle = between(book.best)?.middle;
   if (columns.bpsEnd && middle) {
     const bps = ((prices[i] - middle) / middle) * 1e4;

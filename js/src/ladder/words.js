@@ -2,6 +2,7 @@
 
 import { State } from "../frame.js";
 import { short } from "../numbers.js";
+import { atLeast } from "./book.js";
 
 /**
  * Whether the book is to be trusted, as `{mark, text, good}`.
@@ -13,7 +14,7 @@ export function badge(book, state, count) {
   if (!book) return { mark: "…", text: "waiting for the book", good: null };
   if (state === State.STOPPED) return { mark: "■", text: "stopped: these are the last levels", good: false };
   if (book.loading) return { mark: "↻", text: "being fetched anew: these are the last good levels", good: false };
-  if (!book.verified) return { mark: "?", text: "not verified: no news since the connection was lost", good: false };
+  if (!book.verified) return { mark: "?", text: "not verified: nothing has come since its stream was lost or ended", good: false };
   if (!book.compared) return { mark: "✓", text: "verified", good: true };
   const proof = `${count(book.equal)} of ${count(book.compared)} quotes equal`;
   if (book.equal < book.compared) return { mark: "!", text: `verified, but only ${proof}`, good: false };
@@ -39,9 +40,9 @@ export function costLines(what, name, write) {
   const sign = what.bps < 0 ? "\u2212" : "+";
   return [
     [name === "asks" ? `▲ buy up to ${write.price(what.price)}` : `▼ sell down to ${write.price(what.price)}`, ""],
-    ["size", unit(write.size(what.size), write.base)],
+    ["size", unit(what.least + write.size(what.size), write.base)],
     ["average", write.fine(what.average)],
-    [name === "asks" ? "cost" : "proceeds", unit(short(what.value), write.quote)],
+    [name === "asks" ? "cost" : "proceeds", unit(what.least + short(what.value), write.quote)],
     ["slippage", `${sign}${Math.abs(what.bps).toFixed(2)} bps`],
   ];
 }
@@ -58,8 +59,8 @@ export function tableRows(book, n, write) {
   const row = (name, side, i) => [
     side,
     write.price(book[name].prices[i]),
-    write.size(book[name].sizes[i]),
-    write.size(book[name].totals[i]),
+    atLeast(book, book[name].prices[i]) + write.size(book[name].sizes[i]),
+    atLeast(book, book[name].prices[i]) + write.size(book[name].totals[i]),
   ];
   const count = (name) => Math.min(n, book[name].prices.length);
   const asks = Array.from({ length: count("asks") }, (_, i) => row("asks", "ask", i)).reverse();

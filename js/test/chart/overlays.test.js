@@ -96,4 +96,23 @@ for (const text of ["sma 3", "ema 3", "vwap"]) {
   });
 }
 
+for (const [what, change] of [
+  ["within a day", {}],
+  ["over midnight", { start: DAY - 40 * MINUTE }],
+  ["with a hole among them", { missing: 30 }],
+  ["with a hole at their end", { missing: 59 }],
+  ["with what lies before the window", { start: 5 * MINUTE, anchor: { time: 0, quoteVolume: 3000, volume: 2 } }],
+]) {
+  test(`the volume weighted average is the same when the oldest bars have gone, ${what}`, () => {
+    const { missing, ...where } = change;
+    const rows = Array.from({ length: 120 }, (_, at) => [100 + ((at * 7919) % 13), 1 + (at % 5)]);
+    if (missing) rows[missing] = [NaN];
+    const bars = barsOf(rows, where);
+    const before = valuesOf("vwap", bars).slice(60);
+    bars.window = 60;
+    assert.equal(bars.trim(), 60);
+    assert.deepEqual(valuesOf("vwap", bars), before);
+  });
+}
+
 test("what is no overlay is none", () => assert.equal(overlay("rsi 14"), null));
