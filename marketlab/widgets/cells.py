@@ -1,14 +1,18 @@
 """The cells of a notebook: what the former run of one has made, and whether one runs."""
 
+import selectors
+import sys
+import threading
 import time
 import weakref
+from pathlib import Path
 from typing import Any, Protocol
 
 from IPython.core.getipython import get_ipython
 
 from marketlab.widgets.shown import request
 
-__all__ = ["is_listening", "replace_former"]
+__all__ = ["is_listening", "is_waiting", "replace_former"]
 
 _LISTENING_AFTER_S = 5.0
 
@@ -39,8 +43,16 @@ def replace_former(made: _Closable, what: str) -> None:
 
 
 def is_listening() -> bool:
-    """Whether no cell has run for some seconds, so that the kernel has heard whatever was said to it."""
-    return _runs.idle_s > _LISTENING_AFTER_S
+    """Whether the kernel does nothing, and no cell has run for some seconds: it has heard whatever was said to it."""
+    return _runs.idle_s > _LISTENING_AFTER_S and is_waiting(threading.main_thread())
+
+
+def is_waiting(thread: threading.Thread) -> bool:
+    """Whether a thread's event loop waits for something to do, not for what it calls, such as a button's click."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is not None and frame.f_code.co_filename == selectors.__file__:
+        frame = frame.f_back
+    return frame is not None and "asyncio" in Path(frame.f_code.co_filename).with_suffix("").parts
 
 
 def _running_cell() -> tuple[str, str] | None:
