@@ -252,6 +252,10 @@ class Feed:
         current = is_current(Subscription(name, "book"), self._intake.board, self._connections.up_since())
         return copy_of(self.market.book(name), self.market.counts()[name], levels, current=current, within=within)
 
+    def wants(self, symbol: str, channel: str) -> bool:
+        """Whether a channel of a canonical symbol is wanted, and so is streamed while there is a connection."""
+        return Subscription(symbol, channel) in self._wanted
+
     def quote(self, symbol: str) -> Quote | None:
         """The newest best bid and ask; None: nothing came yet."""
         entry = self._intake.board.entry(Subscription(self.symbol(symbol), "quote"))

@@ -226,6 +226,8 @@ class Pump:
 
     def _put_out(self, seat: Seat, state: State, now: float) -> None:
         with Alone(partial(self._give_up, seat)):
+            if state is State.RUNNING:
+                seat.check(self._feed.wants)
             seat.put_out(state, now)
 
     def _share_hz(self, now: float) -> float:

@@ -52,7 +52,7 @@ class Seat:
         self._held: Sequence[Frame] = ()
         self._held_svg = ""
         self._told = ""
-        self._refused = self._fresh = self._complete = False
+        self._refused = self._fresh = self._complete = self._lacks = False
         self._oldest = 0
         self._newest = 0
 
@@ -126,6 +126,19 @@ class Seat:
             self.bytes_sent += len(packed)
         self.dirty = False
         self._oldest = self._newest = 0
+
+    def check(self, wants: Callable[[str, str], bool]) -> None:
+        """Say it where the feed does not stream any more what is drawn; `wants` tells it of a symbol and channel."""
+        if not self._complete:
+            return
+        lacked = next((need for need in self.scene.needs() if not wants(need.symbol, need.channel)), None)
+        if lacked is not None:
+            self._lacks = True
+            call = f"feed.subscribe({lacked.symbol!r}, {lacked.channel!r})"
+            self.say(f"{lacked.channel} of {lacked.symbol} is not streamed any more; {call} brings it back.")
+        elif self._lacks:
+            self._lacks = False
+            self.say("")
 
     def say(self, notice: str) -> None:
         """Tell something where it has not been told yet."""

@@ -171,6 +171,18 @@ def test_a_paused_widget_keeps_its_picture(feed: LiveFeed) -> None:
     screen.leave()
 
 
+def test_a_stream_that_was_ended_is_told_until_it_is_back(feed: LiveFeed) -> None:
+    screen = Screen(feed)
+    screen.wait(3)
+    feed.unsubscribe("BTCUSDT", "trade")
+    told = "trade of BTCUSDT is not streamed any more; feed.subscribe('BTCUSDT', 'trade') brings it back."
+    until(lambda: screen.said[-1:] == [told])
+    feed.subscribe("BTCUSDT", "trade")
+    until(lambda: screen.said[-1:] == [""])
+    screen.wait(3)
+    screen.leave()
+
+
 def test_the_last_picture_of_a_paused_widget_is_the_last_one_there_is(feed: LiveFeed) -> None:
     screen = Screen(feed)
     screen.wait(3)
