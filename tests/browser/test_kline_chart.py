@@ -227,3 +227,18 @@ def test_since_when_the_days_average_is_known_is_told_to_whoever_cannot_see(note
           return !hints.closest("[aria-hidden]") && hints.textContent === (shown && `VWAP ${shown}.`);
         }"""
     )
+
+
+def test_what_is_wrong_is_told_before_the_picture_not_behind_it(notebook: Opener) -> None:
+    page, chart = shown(notebook)
+    page.execute("feed.unsubscribe('BTCUSDT', 'trade')")
+    chart.until("el => el.querySelector('.ml-message').textContent.includes('trade of BTCUSDT is not streamed')")
+    in_front = """el => {
+      const words = el.querySelector(".ml-message > span");
+      words.style.pointerEvents = "auto";
+      const {x, y, width, height} = words.getBoundingClientRect();
+      return document.elementFromPoint(x + width / 2, y + height / 2) === words;
+    }"""
+    assert chart.element.evaluate(in_front)
+    page.execute("feed.subscribe('BTCUSDT', 'trade')")
+    chart.until("el => !el.querySelector('.ml-message').textContent")
