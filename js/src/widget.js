@@ -22,6 +22,7 @@ export function widget(name, makeView) {
         return () => model.off("msg:custom", receive);
       },
       render({ el }) {
+        el.classList.add("ml-place");
         const shown = show(name, makeView, el, link);
         return () => shown.destroy();
       },

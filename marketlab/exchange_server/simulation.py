@@ -9,6 +9,7 @@ server that plays it is marked `simulated`.
 import heapq
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -39,7 +40,7 @@ class Simulation:
     """A source that makes its data up.
 
     Args:
-        symbols: what is traded; any names.
+        symbols: what is traded; any names, in any spelling.
         seed: another seed, other data.
         start: exchange time of the beginning, as a date in UTC (`2024-08-09`, `2024-08-09T12:00`) or a datetime; cut to
             the minute, so that the first minute is a full one.
@@ -56,11 +57,12 @@ class Simulation:
         duration: float | None = None,
         trades_per_second: float = 4.0,
     ) -> None:
-        if not symbols:
-            raise UsageError("Name at least one symbol to simulate.")
-        if duration is not None and duration <= 0:
+        plain = [re.sub(r"[\s/_-]", "", symbol).upper() for symbol in symbols]
+        if not plain or not all(plain):
+            raise UsageError("Name at least one symbol to simulate, such as BTCUSDT.")
+        if duration is not None and not duration > 0:
             raise UsageError(f"The duration must be above 0 seconds, not {duration}.")
-        self.symbols = tuple(dict.fromkeys(symbol.upper() for symbol in symbols))
+        self.symbols = tuple(dict.fromkeys(plain))
         self.seed = seed
         self.start = _moment(start)
         self.duration = duration
@@ -308,6 +310,8 @@ def _time(event: tuple[int, bytes]) -> int:
 
 
 def _moment(start: str | datetime) -> int:
+    if not isinstance(start, str | datetime):
+        raise UsageError(f"start is {start!r}; write a date like 2024-08-09 or 2024-08-09T12:00.")
     if isinstance(start, str):
         try:
             start = datetime.fromisoformat(start)

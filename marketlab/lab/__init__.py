@@ -127,6 +127,10 @@ def local_exchange(
     tapes = [tape] if isinstance(tape, str | Path) else list(tape)
     if bool(tapes) == simulate:
         raise UsageError("Say what to play: either tape=... or simulate=True.")
+    numbers: dict[str, object] = {"speed": speed, "duration": 1.0 if duration is None else duration, "port": port}
+    for name, number in numbers.items():
+        if not isinstance(number, int | float):
+            raise UsageError(f"{name} is {number!r}; give a number.")
     if not 0 <= port <= _HIGHEST_PORT:
         raise UsageError(f"port is {port!r}; give a number from 0 to {_HIGHEST_PORT}.")
     source: Source = (

@@ -80,7 +80,7 @@ class BookPicture(msgspec.Struct, frozen=True):
             sheet.message(f"No book of {self.symbol} yet.")
             return sheet.svg()
         last = number(book.trades[0][0], self._decimals) if book.trades else ""
-        sheet.header([self.exchange, self.symbol, f"{rows} levels"], self.state, last)
+        sheet.header([self.exchange, self.symbol, f"{rows} level{'s' if rows > 1 else ''}"], self.state, last)
         self._titles(sheet)
         top = HEADER + _TITLES
         middle = top + rows * _ROW

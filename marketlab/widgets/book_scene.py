@@ -134,7 +134,7 @@ class BookScene:
         return BookPicture(
             self._feed.exchange.name,
             self.symbol,
-            state_word(self._origin, running=self._feed.running),
+            state_word(self._origin, running=self._feed.running, connected=self._feed.connected),
             frames[0] if frames else None,
             self._feed.instrument(self.symbol),
             self.palette,

@@ -25,12 +25,12 @@ class _Closable(Protocol):
 _by_cell: "dict[str, tuple[str, weakref.WeakSet[_Closable]]]" = {}
 
 
-def replace_former(made: _Closable, what: str) -> None:
-    """Close what the former run of the cell that runs now has made; outside of a kernel, what was called the same.
+def replace_former(made: _Closable) -> None:
+    """Close what the former run of the cell that runs now has made.
 
-    What is made while no cell runs, such as by a click, replaces nothing.
+    What is made while no cell runs, such as by a click or by a program, replaces nothing.
     """
-    cell, run = _running_cell() or (what, str(id(made)))
+    cell, run = _running_cell()
     _runs.watch()
     if not cell:
         return
@@ -55,11 +55,11 @@ def is_waiting(thread: threading.Thread) -> bool:
     return frame is not None and "asyncio" in Path(frame.f_code.co_filename).with_suffix("").parts
 
 
-def _running_cell() -> tuple[str, str] | None:
-    """The cell, or nothing where none runs, and the run; None outside of a kernel."""
+def _running_cell() -> tuple[str, str]:
+    """The cell and its run; nothing where none runs."""
     message = request()
     if not message:
-        return None
+        return "", ""
     # Who runs a notebook without a page, such as nbconvert, does not say which cell it is; its text does.
     cell = message.get("metadata", {}).get("cellId") or message.get("content", {}).get("code", "")
     return str(cell), str(message["header"]["msg_id"])

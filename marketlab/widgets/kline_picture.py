@@ -41,6 +41,7 @@ class KlinePicture(msgspec.Struct, frozen=True):
     origin: str
     look: Look
     running: bool = True
+    connected: bool = True
 
     def svg(self, rows: Sequence[Row], anchor: Anchor, interval_us: int) -> str:
         """The newest bars; a line in the middle where there is none."""
@@ -48,11 +49,11 @@ class KlinePicture(msgspec.Struct, frozen=True):
         known = [row for row in rows if not int(row[8]) & MISSING]
         names = [self.exchange, self.symbol, self.interval]
         if not known:
-            sheet.header(names, state_word(self.origin, running=self.running))
+            sheet.header(names, state_word(self.origin, running=self.running, connected=self.connected))
             sheet.message(f"No klines of {self.symbol} yet: wait for the first record.")
             return sheet.svg()
         change = change_of(rows)
-        state = state_word(self.origin, running=self.running)
+        state = state_word(self.origin, running=self.running, connected=self.connected)
         last = number(known[-1][4], self.look.price_decimals)
         if not math.isnan(change):
             last += f"\u2002{_arrow(change)} {_percent(change)}"

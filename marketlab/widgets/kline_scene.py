@@ -179,7 +179,7 @@ class KlineScene:
         bars = self.bars
         feed = self._feed
         names = (feed.exchange.name, self.symbol, self.interval)
-        picture = KlinePicture(*names, self.origin, self.look, feed.running)
+        picture = KlinePicture(*names, self.origin, self.look, feed.running, feed.connected)
         return picture.svg(bars.rows(), bars.anchor(), bars.interval_us)
 
     def _begin(self) -> None:

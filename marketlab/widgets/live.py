@@ -95,7 +95,7 @@ class LiveWidget(Shown, anywidget.AnyWidget):
         seat = Seat(scene, self._post, self._tell, self._ended, self.rate, is_listening)
         if self.paused:
             seat.pause(paused=True)
-        replace_former(self, f"{type(self).__name__} {self.symbol}")
+        replace_former(self)
         self._seat = seat
         self._pump.join(seat)
         self.on_msg(self._heard)

@@ -40,11 +40,12 @@ def decimals_of(unit: float, otherwise: int = 0) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def state_word(origin: str, *, running: bool) -> str:
+def state_word(origin: str, *, running: bool, connected: bool = True) -> str:
     """What the data is doing, as the header says it: what is replayed or simulated keeps that mark."""
     mark = origin if origin in ("replay", "simulated") else ""
-    if not running:
-        return f"{mark} · stopped" if mark else "stopped"
+    if not running or (origin and not connected):
+        word = "reconnecting" if running else "stopped"
+        return f"{mark} · {word}" if mark else word
     return mark or ("live" if origin else "waiting")
 
 

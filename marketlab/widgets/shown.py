@@ -72,6 +72,9 @@ class Shown:
         """It was put into a cell's output, perhaps inside of another widget."""
 
     def _ipython_display_(self, **_: Any) -> None:
+        if self._closed:
+            self._publish("", update=False)
+            return
         name = f"marketlab-{next(_numbers)}-{self.model_id}"
         self._alive = self._alive or _is_watched()
         self._outputs = (*self._outputs, name)
@@ -91,7 +94,7 @@ class Shown:
         bundle = self._bundle()
         with sending as possible:
             if possible:
-                shell.display_pub.publish(bundle, transient={"display_id": name}, update=update)
+                shell.display_pub.publish(bundle, transient={"display_id": name} if name else {}, update=update)
 
     def _bundle(self) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self)}

@@ -40,7 +40,8 @@ class TradePicture(msgspec.Struct, frozen=True):
         words = [self.exchange, self.symbol, *([f"from {self.least:g}"] if self.least else [])]
         if not trades:
             sheet.header(words, self.state)
-            sheet.message(f"No trade of {self.symbol} has come yet.")
+            which = f"trade of {self.symbol}" + (f" of {self.least:g} or more" if self.least else "")
+            sheet.message(f"No {which} has come yet.")
             return sheet.svg()
         sheet.header(words, self.state, number(trades[0].price, self.decimals[0]))
         for x, name, anchor in ((_TIME, "time (UTC)", "start"), (_PRICE, "price", "end"), (_SIZE, "size", "end")):

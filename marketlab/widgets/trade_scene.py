@@ -175,7 +175,7 @@ class TradeScene:
         picture = TradePicture(
             self._feed.exchange.name,
             self.symbol,
-            state_word(self._origin, running=self._feed.running),
+            state_word(self._origin, running=self._feed.running, connected=self._feed.connected),
             self._least,
             self._decimals,
             self._palette,

@@ -176,7 +176,7 @@ class WatchScene:
 
     def svg(self) -> str:
         """The list as a picture."""
-        state = state_word(self._origin, running=self._feed.running)
+        state = state_word(self._origin, running=self._feed.running, connected=self._feed.connected)
         picture = WatchPicture(self._feed.exchange.name, state, self.selected, self.palette)
         rows = [
             (symbol, watched.last, watched.change, spread_bps(watched.bid, watched.ask), watched.closes, decimals)

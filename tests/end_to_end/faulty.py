@@ -16,10 +16,11 @@ __all__ = ["Answer", "Cut", "Fault", "FaultyProxy", "Late", "Passed"]
 
 
 class Answer(NamedTuple):
-    """Answers by itself, and the server never knows."""
+    """Answers by itself, and the server never knows, where the request's path begins like this."""
 
     status: int
     retry_after: str | None = None
+    path: str = "/"
 
 
 class Cut(NamedTuple):
@@ -141,7 +142,7 @@ class FaultyProxy:
         fault = self.fault
         if fault is not None:
             self.faults += 1
-        if isinstance(fault, Answer):
+        if isinstance(fault, Answer) and head.path.startswith(fault.path):
             await reader.readexactly(head.length)
             writer.write(_answer(fault))
             await writer.drain()

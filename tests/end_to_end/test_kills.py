@@ -93,7 +93,8 @@ class Victims:
                     process.kill()
             elif moment == JOINED:
                 assert self._proxy is not None
-                with self._proxy.failing(Answer(503)):
+                # It still says what it has: else whoever begins with an empty spool cannot know what was missed.
+                with self._proxy.failing(Answer(503, path="/write")):
                     time.sleep(3.0)
             process.wait(240)
         assert process.returncode == -signal.SIGKILL, log.read_text()[-3000:]

@@ -240,12 +240,16 @@ def test_it_may_be_closed_while_frames_are_sent(feed: LiveFeed, caplog: pytest.L
     assert caplog.records == []
 
 
-def test_where_there_are_no_cells_the_same_widget_of_the_same_symbol_is_replaced(feed: LiveFeed) -> None:
-    first, other = Count(feed, "BTCUSDT"), Count(feed, "ETHUSDT")
-    second = Count(feed, "BTCUSDT")
-    assert first.comm is None
-    assert other.comm is not None
-    assert second.comm is not None
+def test_where_there_are_no_cells_nothing_is_replaced(feed: LiveFeed) -> None:
+    widgets = [Count(feed, "BTCUSDT"), Count(feed, "BTCUSDT")]
+    assert all(widget.comm is not None for widget in widgets)
+
+
+def test_what_was_closed_shows_its_last_picture(feed: LiveFeed) -> None:
+    widget = Count(feed, "BTCUSDT")
+    widget.close()
+    widget._ipython_display_()
+    assert "svg" in widget.picture().svg
 
 
 def test_the_picture_stays(feed: LiveFeed, tmp_path: Path) -> None:

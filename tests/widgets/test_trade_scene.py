@@ -226,7 +226,8 @@ def test_the_rate_of_what_has_just_begun_is_that_of_the_time_it_had(feed: LiveFe
 
 def test_its_picture_has_names_mark_and_rows(feed: LiveFeed) -> None:
     scene = TradeScene(feed.inner, "BTCUSDT", least=0.5, decimals=(1, 3))
-    assert "No trade of BTCUSDT has come yet." in scene.svg()
+    assert "No trade of BTCUSDT of 0.5 or more has come yet." in scene.svg()
+    assert "No trade of BTCUSDT has come yet." in TradeScene(feed.inner, "BTCUSDT").svg()
     assert "● waiting" in scene.svg()
     scene.take(trade(1, 1_723_161_600_123_456, price=61_234.56, size=0.75, side="sell"))
     svg = scene.svg()
