@@ -188,16 +188,18 @@ def test_nothing_of_closed_dashboards_stays(feed: LiveFeed) -> None:
 def test_closing_ends_every_part_and_control(feed: LiveFeed) -> None:
     before = set(ipywidgets.widget._instances)
     dashboard = ml.dashboard(feed, SYMBOLS, interval="15m", palette="cvd")
-    assert running_pumps() == 1
+    until(lambda: running_pumps() == 1)
     dashboard.close()
     dashboard.close()
     until(lambda: running_pumps() == 0)
     assert set(ipywidgets.widget._instances) == before
 
 
-def test_whoever_runs_it_again_has_one(feed: LiveFeed) -> None:
+def test_two_of_a_program_are_two_and_each_is_closed_with_any_of_its_parts(feed: LiveFeed) -> None:
     first = ml.dashboard(feed, SYMBOLS)
     second = ml.dashboard(feed, SYMBOLS)
+    assert all(part.comm is not None for part in (*first.parts, *second.parts))
+    first.ladder.close()  # as a cell that is run again does
     assert first.comm is None
     assert all(part.comm is None for part in first.parts)
     assert all(part.comm is not None for part in second.parts)
