@@ -9,7 +9,6 @@ server that plays it is marked `simulated`.
 import heapq
 import math
 import random
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -20,6 +19,7 @@ from marketlab.exchange_server.frames import number
 from marketlab.exchange_server.klines import Candle
 from marketlab.exchange_server.simulated_book import SimulatedBook
 from marketlab.exchange_server.source import Contents, survey
+from marketlab.instruments import canonical
 from marketlab.records import Origin
 from marketlab.tapes import Line
 
@@ -57,12 +57,11 @@ class Simulation:
         duration: float | None = None,
         trades_per_second: float = 4.0,
     ) -> None:
-        plain = [re.sub(r"[\s/_-]", "", symbol).upper() for symbol in symbols]
-        if not plain or not all(plain):
-            raise UsageError("Name at least one symbol to simulate, such as BTCUSDT.")
+        if not symbols:
+            raise UsageError("Name at least one symbol to simulate.")
         if duration is not None and not duration > 0:
             raise UsageError(f"The duration must be above 0 seconds, not {duration}.")
-        self.symbols = tuple(dict.fromkeys(plain))
+        self.symbols = tuple(dict.fromkeys(map(canonical, symbols)))
         self.seed = seed
         self.start = _moment(start)
         self.duration = duration

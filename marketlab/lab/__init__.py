@@ -129,7 +129,7 @@ def local_exchange(
         raise UsageError("Say what to play: either tape=... or simulate=True.")
     numbers: dict[str, object] = {"speed": speed, "duration": 1.0 if duration is None else duration, "port": port}
     for name, number in numbers.items():
-        if not isinstance(number, int | float):
+        if not isinstance(number, int if name == "port" else int | float):
             raise UsageError(f"{name} is {number!r}; give a number.")
     if not 0 <= port <= _HIGHEST_PORT:
         raise UsageError(f"port is {port!r}; give a number from 0 to {_HIGHEST_PORT}.")

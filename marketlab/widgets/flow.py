@@ -10,7 +10,8 @@ Rules that hold in this file:
 3. The rate follows the age of the picture (additive increase, multiplicative decrease): the browser measures how much
    longer frames travel than the fastest one did, which needs no common clock.
 4. Fail open: where no report has come for a second, the kernel may be too busy to hear one, so frames go on at
-   `BLIND_HZ`, or slower where the link was too slow for that before. They never stop while a page may be open. One that was silent for a minute though it would have been
+   `BLIND_HZ`, or slower where the link was too slow for that before. They never stop while a page may be open. One
+   that was silent for a minute though it would have been
    heard is not: a laptop was closed, say, and the server would keep every frame for its return.
 5. Nobody looks (every page said so): one frame a second, so that a page which is shown again has something at once.
    No page at all: none. A page that is silent while others speak counts for nothing, and is forgotten after a minute:
@@ -157,12 +158,12 @@ class Flow:
         if shown_again:
             self._due = now
             self.acknowledged = self.sequence
-        elif report.visible and report.painted and self._counts(page, now):
+        elif report.visible and report.painted and self._decides(page, now):
             self._adapt(report)
         if len(self._pages) > 1:
             self._pages = {name: page for name, page in self._pages.items() if now - page.heard < _GONE_AFTER_S}
 
-    def _counts(self, page: _Page, now: float) -> bool:
+    def _decides(self, page: _Page, now: float) -> bool:
         ages = (one.age_ms for one in self._pages.values() if one.visible and now - one.heard < _BLIND_AFTER_S)
         return page.age_ms > _KEPT_BACK_MS or page.age_ms <= min(ages)
 

@@ -165,8 +165,10 @@ class Pump:
         self._look(seat)
 
     def _offer(self, batch: Batch) -> None:
-        # At once: to be called later costs the loop another look at its sockets for every batch.
-        self._context.run(self._take, batch)
+        # At once: to be called later costs the loop another look at its sockets for every batch. What is raised even
+        # where a widget is given up would end the feed.
+        with Alone(_nothing):
+            self._context.run(self._take, batch)
 
     def _take(self, batch: Batch) -> None:
         for record in batch:
@@ -263,6 +265,10 @@ class Pump:
         self._put_out(seat, State.STOPPED, time.monotonic())
         with Alone(partial(self._give_up, seat)):
             seat.ended()
+
+
+def _nothing() -> None:
+    """There is nobody to tell."""
 
 
 _budget = Budget()

@@ -68,10 +68,9 @@ class Seat:
 
     def svg(self) -> str:
         """The picture that is shown, which is an older one while it is paused."""
-        svg = self._held_svg or self.scene.svg()
-        if self.paused:
-            self._held_svg = svg
-        return svg
+        if self.paused and not self._held:
+            self._picture()
+        return self._held_svg or self.scene.svg()
 
     def show(self, scene: Scene) -> None:
         """Draw something else from now on."""

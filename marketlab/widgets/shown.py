@@ -73,13 +73,13 @@ class Shown:
 
     def _ipython_display_(self, **_: Any) -> None:
         if self._closed:
-            self._publish("", update=False)
+            self._publish(None)
             return
         name = f"marketlab-{next(_numbers)}-{self.model_id}"
         self._alive = self._alive or _is_watched()
         self._outputs = (*self._outputs, name)
         self.shown()
-        self._publish(name, update=False)
+        self._publish(name)
 
     def _refresh(self) -> None:
         """What is stored with the notebook becomes the picture as it is now."""
@@ -87,7 +87,7 @@ class Shown:
             for name in self._outputs:
                 self._publish(name, update=True)
 
-    def _publish(self, name: str, *, update: bool) -> None:
+    def _publish(self, name: str | None, *, update: bool = False) -> None:
         shell = _shell()
         if shell is None:
             return

@@ -162,6 +162,20 @@ def test_click_and_keys_select_and_titles_sort(notebook: Opener) -> None:
     assert again.drawn["selected"] == "DOGEUSDT"
 
 
+def test_side_by_side_each_has_its_part_and_in_a_narrow_place_its_name(notebook: Opener) -> None:
+    trades = "ml.TimeAndSales(feed, 'BTCUSDT', paused=True)"
+    chart = "ml.KlineChart(feed, 'BTCUSDT', layout={'width': '330px'})"
+    page = notebook(playing(), f"import ipywidgets\nipywidgets.HBox([{trades}, {trades}])", chart)
+    page.run()
+    page.widget("kline_chart").wait_painted(1)
+    whole = "() => document.querySelector('.widget-hbox').getBoundingClientRect().width"
+    assert page.evaluate(
+        """() => [...document.querySelectorAll('.widget-hbox .ml-widget')].map(one => one.getBoundingClientRect().width)"""
+    ) == pytest.approx([page.evaluate(whole) / 2] * 2, abs=8)
+    name = page.widget("kline_chart").element.locator(".ml-words")
+    assert name.evaluate("el => [el.innerText, el.scrollWidth <= el.clientWidth]") == ["BTCUSDT · 1m", True]
+
+
 def test_light_and_dark_are_the_pages(notebook: Opener) -> None:
     page = notebook(
         playing(),

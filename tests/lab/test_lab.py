@@ -30,6 +30,34 @@ def test_a_port_that_there_cannot_be(port: int) -> None:
         local_exchange(simulate=True, port=port)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"port": 1.5}, "port is 1.5; give a number"),
+        ({"speed": "x"}, "speed is 'x'; give a number"),
+        ({"speed": None}, "speed is None; give a number"),
+        ({"duration": float("nan")}, "The duration must be above 0 seconds, not nan"),
+        ({"duration": "x"}, "duration is 'x'; give a number"),
+        ({"start": None}, "start is None; write a date like 2024-08-09"),
+        ({"symbols": ()}, "Name at least one symbol to simulate"),
+        ({"symbols": "B!"}, "B!"),
+        ({"symbols": ""}, "symbol"),
+    ],
+)
+def test_what_no_exchange_can_be_made_of(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        local_exchange(simulate=True, **wrong)
+
+
+def test_simulated_symbols_take_any_spelling() -> None:
+    with (
+        local_exchange(simulate=True, symbols=["btc/usdt", "ETH-USDT"], speed=20.0) as exchange,
+        live("btc_usdt", "trade", exchange) as feed,
+    ):
+        feed.wait(trades=1)
+        assert feed.symbol("eth_usdt") == "ETHUSDT"
+
+
 def test_one_symbol_is_simulated_as_one() -> None:
     with (
         local_exchange(simulate=True, symbols="BTCUSDT", speed=20.0) as exchange,

@@ -277,38 +277,38 @@ def test_the_highest_acknowledgement_counts() -> None:
     assert flow.acknowledged == flow.sequence
 
 
-def test_the_youngest_picture_counts_while_its_page_speaks() -> None:
+def reported(flow: Flow, quarters: range, *reports: Report) -> None:
+    """The same reports in each quarter of a second."""
+    for quarter in quarters:
+        for place, report in enumerate(reports):
+            flow.report(report, quarter / 4 + place / 100)
+
+
+def two_pages() -> Flow:
     flow = opened()
     flow.opened("slow", 0.0)
-    for quarter in range(40):
-        flow.report(Report("page", painted=1), quarter / 4)
-        flow.report(Report("slow", painted=1, age_ms=900), quarter / 4)
+    return flow
+
+
+def test_the_youngest_picture_counts_while_its_page_speaks() -> None:
+    flow, slow = two_pages(), Report("slow", painted=1, age_ms=900)
+    reported(flow, range(40), Report("page", painted=1), slow)
     assert flow.hz == 60
-    for quarter in range(40, 80):
-        flow.report(Report("slow", painted=1, age_ms=900), quarter / 4)
+    reported(flow, range(40, 80), slow)
     assert flow.hz == 2
 
 
 def test_a_page_for_which_seconds_are_kept_back_slows_all_down() -> None:
-    flow = opened()
-    flow.opened("slow", 0.0)
-    for quarter in range(40):
-        flow.report(Report("page", painted=1), quarter / 4)
-        flow.report(Report("slow", painted=1, age_ms=2_500), quarter / 4)
+    flow, quick = two_pages(), Report("page", painted=1)
+    reported(flow, range(40), quick, Report("slow", painted=1, age_ms=2_500))
     assert flow.hz < 6
-    for quarter in range(40, 80):
-        flow.report(Report("page", painted=1), quarter / 4)
-        flow.report(Report("slow", painted=0, age_ms=0), quarter / 4)
+    reported(flow, range(40, 80), quick, Report("slow", painted=0, age_ms=0))
     assert flow.hz == 60
 
 
 def test_a_page_that_has_painted_nothing_says_nothing_of_the_age() -> None:
-    flow = opened()
-    flow.opened("slow", 0.0)
-    for quarter in range(40):
-        flow.report(Report("page", painted=0), quarter / 4)
-        flow.report(Report("slow", painted=0), quarter / 4 + 0.1)
-        flow.report(Report("slow", painted=1, age_ms=900), quarter / 4 + 0.2)
+    flow = two_pages()
+    reported(flow, range(40), Report("page"), Report("slow"), Report("slow", painted=1, age_ms=900))
     assert flow.hz < 60
 
 

@@ -83,6 +83,13 @@ def test_it_shows_itself_with_a_picture_beside_the_view(kernel: Kernel) -> None:
     assert kernel.wait_frames(model_of(message), 3)
 
 
+def test_what_was_closed_shows_its_picture_and_no_view(kernel: Kernel) -> None:
+    message = shown(kernel, "ladder = BookLadder(feed, 'BTCUSDT')\nladder.close()\nladder", cell="closed")
+    data = message["content"]["data"]
+    assert WIDGET_VIEW not in data
+    assert data["image/svg+xml"].startswith("<svg ")
+
+
 def test_frames_come_while_a_cell_computes_and_none_is_lost(kernel: Kernel) -> None:
     model = model_of(shown(kernel))
     kernel.say(model, type="open", page="p")

@@ -245,13 +245,6 @@ def test_where_there_are_no_cells_nothing_is_replaced(feed: LiveFeed) -> None:
     assert all(widget.comm is not None for widget in widgets)
 
 
-def test_what_was_closed_shows_its_last_picture(feed: LiveFeed) -> None:
-    widget = Count(feed, "BTCUSDT")
-    widget.close()
-    widget._ipython_display_()
-    assert "svg" in widget.picture().svg
-
-
 def test_the_picture_stays(feed: LiveFeed, tmp_path: Path) -> None:
     widget = Count(feed, "BTCUSDT", start=5)
     picture = widget.picture()

@@ -148,12 +148,17 @@ def test_a_hidden_page_costs_little(feed: LiveFeed) -> None:
         screen.leave()
 
 
-def test_a_paused_widget_keeps_its_picture(feed: LiveFeed) -> None:
+def paused_screen(feed: LiveFeed) -> Screen:
     screen = Screen(feed)
     screen.wait(3)
     screen.pump.run(lambda: screen.seat.pause(True))
     screen.pump.refresh(screen.seat, whole=True)
     screen.wait_state(State.PAUSED)
+    return screen
+
+
+def test_a_paused_widget_keeps_its_picture(feed: LiveFeed) -> None:
+    screen = paused_screen(feed)
     held = screen.last
     picture = screen.seat.svg()
     assert picture == f"<svg>{next(iter(held.columns[0])):.0f}</svg>"
@@ -171,6 +176,24 @@ def test_a_paused_widget_keeps_its_picture(feed: LiveFeed) -> None:
     screen.leave()
 
 
+def test_a_widget_that_is_paused_before_there_is_anything_keeps_the_first_picture(feed: LiveFeed) -> None:
+    screen = Screen(feed, page="")
+
+    def nothing_yet() -> str:
+        screen.seat.pause(True)
+        screen.scene.count = 0
+        return screen.seat.svg()
+
+    assert feed.ask(nothing_yet) == "<svg>0</svg>"
+    until(lambda: screen.scene.count > 0)
+    first = feed.ask(screen.seat.svg)
+    assert first != "<svg>0</svg>"
+    seen = screen.scene.count
+    until(lambda: screen.scene.count > seen + 20)
+    assert feed.ask(screen.seat.svg) == first
+    screen.leave()
+
+
 def test_a_stream_that_was_ended_is_told_until_it_is_back(feed: LiveFeed) -> None:
     screen = Screen(feed)
     screen.wait(3)
@@ -184,11 +207,7 @@ def test_a_stream_that_was_ended_is_told_until_it_is_back(feed: LiveFeed) -> Non
 
 
 def test_the_last_picture_of_a_paused_widget_is_the_last_one_there_is(feed: LiveFeed) -> None:
-    screen = Screen(feed)
-    screen.wait(3)
-    screen.pump.run(lambda: screen.seat.pause(True))
-    screen.pump.refresh(screen.seat, whole=True)
-    screen.wait_state(State.PAUSED)
+    screen = paused_screen(feed)
     held = list(screen.last.columns[0])
     seen = screen.scene.count
     until(lambda: screen.scene.count > seen + 50)
@@ -361,6 +380,24 @@ def test_neighbours_of_a_broken_widget_miss_nothing(feed: LiveFeed) -> None:
     ids = sound.scene.ids
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     sound.leave()
+
+
+def test_a_widget_that_cannot_even_say_that_it_failed_fails_alone(
+    feed: LiveFeed, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = Screen(feed), Screen(feed)
+    broken.wait(2)
+
+    def fail(_: str) -> None:
+        raise ZeroDivisionError("nobody can be told")
+
+    broken.seat.tell = fail
+    broken.scene.broken = "take"
+    until(lambda: "nobody can be told" in caplog.text)
+    sound.wait(10)
+    assert feed.running
+    for screen in (broken, sound):
+        screen.leave()
 
 
 def test_a_widget_that_fails_in_its_last_frame_fails_alone(feed: LiveFeed) -> None:
